@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The small calls of brp.h: memory, what we are connected to, figures. */
+#include "initiator/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifndef BRP_VERSION_TEXT
+#define BRP_VERSION_TEXT "unknown"
+#endif
+
+const char *brp_version(void)
+{
+	return BRP_VERSION_TEXT;
+}
+
+/* ---- memory
+ * -------------------------------------------------------------------------------------------------------------
+ */
+
+int brp_mem_register(struct brp_session *s, void *base, size_t bytes, struct brp_mem **ret_mem)
+{
+	struct brp_mem *mem;
+	int r;
+
+	if (!base || bytes == 0)
+		return -EINVAL;
+	mem = calloc(1, sizeof(*mem));
+	if (!mem)
+		return -ENOMEM;
+	/* The same buffer serves reads (the target pushes) and writes (it pulls). */
+	r = fabric_mem_register(s->fabric, base, bytes,
+				FABRIC_MEM_REMOTE_WRITE | FABRIC_MEM_REMOTE_READ, &mem->fabric);
+	if (r < 0) {
+		free(mem);
+		return r;
+	}
+	mem->session = s;
+	list_add_tail(&s->mems, &mem->link);
+	*ret_mem = mem;
+	return 0;
+}
+
+void brp_mem_unregister(struct brp_mem *mem)
+{
+	if (!mem)
+		return;
+	fabric_mem_unregister(mem->fabric);
+	list_del(&mem->link);
+	free(mem);
+}
+
+void ini_session_free_mems(struct brp_session *s)
+{
+	while (!list_empty(&s->mems))
+		brp_mem_unregister(list_entry(s->mems.next, struct brp_mem, link));
+}
+
+/* ---- session
+ * ------------------------------------------------------------------------------------------------------------
+ */
+
+struct brp_queue *brp_session_queue(struct brp_session *s, unsigned int index)
+{
+	return s->is_connected && index < s->opt.queues ? s->queues[index] : NULL;
+}
+
+/* The caller's struct may be older (shorter) or newer (longer, the rest is zeroed) than ours. */
+static int copy_out(void *to, size_t to_bytes, const void *from, size_t from_bytes)
+{
+	if (to_bytes < sizeof(size_t))
+		return -EINVAL;
+	memset(to, 0, to_bytes);
+	memcpy(to, from, MIN(to_bytes, from_bytes));
+	memcpy(to, &to_bytes, sizeof(to_bytes));
+	return 0;
+}
+
+static uint32_t smallest_depth(const struct brp_session *s)
+{
+	uint32_t depth = s->queues[0]->nr_slots;
+
+	for (unsigned int i = 1; i < s->opt.queues; i++)
+		depth = MIN(depth, s->queues[i]->nr_slots);
+	return depth;
+}
+
+int brp_session_info(const struct brp_session *s, struct brp_info *ret_info)
+{
+	const struct brp_queue *q;
+	struct brp_info info;
+
+	if (!s->is_connected || s->listing)
+		return -ENOTCONN;
+	q = s->queues[0];
+	info = (struct brp_info){
+		.generation = q->login.generation,
+		.size_bytes = atomic_load(&s->size_blocks) << q->block_shift,
+		.block_bytes = q->limits.block_bytes,
+		.preferred_io_bytes = q->login.preferred_io_bytes,
+		.max_transfer_bytes = q->limits.max_transfer_bytes,
+		.queue_depth = smallest_depth(s),
+		.queues = s->opt.queues,
+		.read_only = q->limits.volume_flags & BRP_VOL_READ_ONLY,
+		.has_discard = q->limits.volume_flags & BRP_VOL_DISCARD,
+		.has_write_zeroes = q->limits.volume_flags & BRP_VOL_WRITE_ZEROES,
+		.has_fua = q->limits.volume_flags & BRP_VOL_FUA,
+		.is_write_back = q->login.cache == BRP_CACHE_WRITE_BACK,
+	};
+	memcpy(info.volume_uuid, q->login.volume_uuid.b, sizeof(info.volume_uuid));
+	memcpy(info.boot_id, q->login.boot_id.b, sizeof(info.boot_id));
+	memcpy(info.volume_name, s->uri.volume_name, sizeof(info.volume_name));
+	snprintf(info.transport, sizeof(info.transport), "%s", fabric_name(s->fabric));
+	return copy_out(ret_info, ret_info->size, &info, sizeof(info));
+}
+
+int brp_queue_stats(const struct brp_queue *q, struct brp_stats *ret_stats)
+{
+	return copy_out(ret_stats, ret_stats->size, &q->stats, sizeof(q->stats));
+}

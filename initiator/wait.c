@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * brp_poll() and brp_wait(): one look at the connection, spinning while that pays, sleeping
+ * otherwise, timers.
+ *
+ * Sleeping is epoll_wait() on the queue's epoll, which holds the connection's descriptors
+ * edge-triggered (fabric.h: that wakes for readable and for room to send, on every fabric). A
+ * descriptor that was served without sleeping stays on epoll's ready list until the next
+ * epoll_wait(), which then returns at once: one spare pass.
+ *
+ * Spinning (poll_us = -1): where answers come within a few microseconds, sleeping and being woken
+ * would be most of a wait. So a wait spins for about twice what spinning took on average. When it
+ * was in vain a few times, or takes long, spinning pauses, for longer and longer, and is then tried
+ * again. What a sleep took says nothing: most of it can be the waking. Nothing on the wire, or one
+ * CPU only (the peer may need it): no spinning.
+ */
+#include "initiator/internal.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#define SPIN_WORTH_NS    (25 * NS_PER_US) /* go on spinning only when it mostly takes less */
+#define SPIN_MAX_NS      (50 * NS_PER_US) /* longest spin of a wait */
+#define SPIN_SLACK_NS    (5 * NS_PER_US)
+#define SPIN_TRIES       8u /* waits before the average counts: the target may have to wake up first */
+#define SPIN_MAX_MISSES  8u  /* in a row */
+#define SPIN_MIN_PAUSE   64u /* waits */
+#define SPIN_MAX_PAUSE   4096u
+#define WINDOW_SPIN_NS   (200 * NS_PER_US) /* the kernel's timer slack would spoil shorter sleeps */
+#define MAX_PASSES       64u               /* of brp_poll() without a completion */
+#define MAX_SILENT_TICKS 3u
+
+/* ---- descriptors
+ * --------------------------------------------------------------------------------------------------------
+ */
+
+static int set_fds(struct brp_queue *q, int op)
+{
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET};
+	int fds[FABRIC_MAX_FDS];
+	int n = fabric_conn_fds(q->conn->fabric, fds);
+
+	for (int i = 0; i < n; i++) {
+		ev.data.fd = fds[i];
+		if (epoll_ctl(q->epoll_fd, op, fds[i], &ev) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+int ini_wait_attach(struct brp_queue *q)
+{
+	return set_fds(q, EPOLL_CTL_ADD);
+}
+
+/* Takes the events off epoll's ready list, so that only new ones make it readable. True: there were
+ * some. */
+static bool drain_events(struct brp_queue *q)
+{
+	struct epoll_event events[FABRIC_MAX_FDS + 1];
+	uint64_t expirations;
+
+	if (epoll_wait(q->epoll_fd, events, FABRIC_MAX_FDS + 1, 0) <= 0)
+		return false;
+	if (q->timer_fd >= 0)
+		(void)!read(q->timer_fd, &expirations, sizeof(expirations));
+	return true;
+}
+
+static bool sleep_short(struct brp_queue *q, uint64_t ns)
+{
+	struct pollfd pfd = {.fd = q->epoll_fd, .events = POLLIN};
+	struct timespec ts = {.tv_sec = 0, .tv_nsec = (long)ns};
+	int r = ppoll(&pfd, 1, &ts, NULL);
+
+	if (r > 0)
+		(void)drain_events(q);
+	return r >= 0;
+}
+
+/* False: a signal was caught. */
+bool ini_wait_sleep(struct brp_queue *q, uint64_t ns)
+{
+	struct epoll_event events[FABRIC_MAX_FDS + 1];
+	int ms = -1;
+
+	if (ns < 10 * NS_PER_MS) /* epoll_wait() would round */
+		return sleep_short(q, ns);
+	if (ns < INT32_MAX * NS_PER_MS)
+		ms = (int)((ns + NS_PER_MS - 1) / NS_PER_MS);
+	return epoll_wait(q->epoll_fd, events, FABRIC_MAX_FDS + 1, ms) >= 0;
+}
+
+/* ---- one pass
+ * -----------------------------------------------------------------------------------------------------------
+ */
+
+int ini_wait_pass(struct brp_queue *q)
+{
+	uint64_t before = q->stats.completions;
+	int r;
+
+	q->is_polling = true;
+	r = fabric_poll(q->conn->fabric);
+	q->is_polling = false;
+	q->fresh = 0;
+	if (q->is_up)
+		ini_merge_kick(q, q->stats.completions != before ? INI_SENT_COMPLETION
+								 : INI_SENT_KICK);
+	else
+		ini_conn_flush(q->conn);
+	return r;
+}
+
+static bool is_gone(const struct brp_queue *q)
+{
+	return q->conn->state == BRP_CONN_CLOSED;
+}
+
+/* ---- timers
+ * -------------------------------------------------------------------------------------------------------------
+ */
+
+/*
+ * Every keepalive_ms: if nothing was sent since the last tick, a KEEPALIVE goes, so the target
+ * hears from us at least every second tick (it waits for three, protocol.md 4.2). If nothing came
+ * for three ticks although we asked, the target or the way to it is dead.
+ */
+static void keepalive_tick(struct brp_queue *q)
+{
+	struct ini_conn *c = q->conn;
+
+	q->silent_ticks = c->nr_received ? 0 : q->silent_ticks + 1;
+	if (q->silent_ticks > MAX_SILENT_TICKS) {
+		ini_error_set(&q->session->error, -ETIMEDOUT, "%s has been silent for %llu ms",
+			      fabric_conn_peer(c->fabric),
+			      (unsigned long long)(q->keepalive_ns * q->silent_ticks / NS_PER_MS));
+		ini_conn_close(c, -ETIMEDOUT, true);
+		return;
+	}
+	if (c->nr_sent == 0 || c->nr_received == 0)
+		ini_conn_keepalive(c);
+	c->nr_sent = 0;
+	c->nr_received = 0;
+}
+
+/* Time of the next thing that happens by itself, or INI_FOREVER; handles what is due. now_ns() only
+ * if there is something. */
+static uint64_t run_timers(struct brp_queue *q)
+{
+	uint64_t now;
+
+	if (q->conn->state == BRP_CONN_CLOSING) {
+		ini_conn_check_close(q->conn);
+		return q->conn->close_deadline_ns;
+	}
+	if (!q->keepalive_ns || !q->is_up)
+		return INI_FOREVER;
+	now = now_ns();
+	if (q->next_tick_ns == 0)
+		q->next_tick_ns = now + q->keepalive_ns;
+	if (now >= q->next_tick_ns) {
+		q->next_tick_ns = now + q->keepalive_ns;
+		keepalive_tick(q);
+	}
+	return q->next_tick_ns;
+}
+
+/* Event loops sleep on the epoll: a timerfd in it stands for the keepalive and for the merge
+ * window. */
+static void set_timer(struct brp_queue *q, uint64_t next_ns)
+{
+	struct itimerspec its = {0};
+
+	if (q->timer_fd < 0)
+		return;
+	if (q->merge.window_end_ns)
+		next_ns = MIN(next_ns, q->merge.window_end_ns);
+	if (next_ns != INI_FOREVER) {
+		its.it_value.tv_sec = (time_t)(next_ns / NS_PER_S);
+		its.it_value.tv_nsec = (long)(next_ns % NS_PER_S);
+	}
+	timerfd_settime(q->timer_fd, TFD_TIMER_ABSTIME, &its, NULL);
+}
+
+static void make_timer(struct brp_queue *q)
+{
+	struct epoll_event ev = {.events = EPOLLIN};
+
+	if (!q->keepalive_ns && q->merge.mode != BRP_MERGE_ALWAYS)
+		return;
+	q->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (q->timer_fd >= 0)
+		epoll_ctl(q->epoll_fd, EPOLL_CTL_ADD, q->timer_fd, &ev);
+}
+
+int brp_queue_fd(struct brp_queue *q)
+{
+	if (!q->is_fd_used)
+		make_timer(q);
+	q->is_fd_used = true;
+	return q->epoll_fd;
+}
+
+/* ---- poll
+ * ---------------------------------------------------------------------------------------------------------------
+ */
+
+static int called_since(const struct brp_queue *q, uint64_t before)
+{
+	if (q->nr_called != before)
+		return (int)(q->nr_called - before);
+	return is_gone(q) ? q->conn->error : 0;
+}
+
+/* Until a completion, or nothing is left. False: there may be more (a peer that only chatters must
+ * not hold us for ever). */
+static bool poll_dry(struct brp_queue *q, uint64_t before)
+{
+	for (unsigned int i = 0; i < MAX_PASSES; i++) {
+		int r = ini_wait_pass(q);
+
+		if (q->nr_called != before || is_gone(q))
+			return true;
+		if (r > 0)
+			continue;
+		if (!q->is_fd_used)
+			return true;
+		/* Events taken off the list must be looked at after fabric_arm(), or they would be
+		 * lost. */
+		if (fabric_arm(q->conn->fabric) == 0 && !drain_events(q))
+			return true;
+	}
+	return false;
+}
+
+int brp_poll(struct brp_queue *q)
+{
+	uint64_t before = q->nr_called;
+	uint64_t next;
+
+	if (q->is_polling)
+		return -EDEADLK;
+	if (is_gone(q))
+		return q->conn->error;
+	if (q->is_up)
+		ini_merge_kick(q, INI_SENT_KICK);
+	if (!poll_dry(q, before) && q->is_fd_used)
+		set_fds(q, EPOLL_CTL_MOD); /* reports again what is ready */
+	next = run_timers(q);
+	set_timer(q, next);
+	return called_since(q, before);
+}
+
+void brp_kick(struct brp_queue *q)
+{
+	if (q->is_up)
+		ini_merge_kick(q, INI_SENT_KICK);
+}
+
+/* ---- wait
+ * ---------------------------------------------------------------------------------------------------------------
+ */
+
+static bool has_one_cpu(void)
+{
+	static atomic_int nr_cpus; /* 0: not asked yet */
+	cpu_set_t set;
+	int n = atomic_load_explicit(&nr_cpus, memory_order_relaxed);
+
+	if (n == 0) {
+		n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 2;
+		atomic_store_explicit(&nr_cpus, n, memory_order_relaxed);
+	}
+	return n == 1;
+}
+
+/* For how long this wait may spin. */
+static uint64_t spin_budget(struct brp_queue *q)
+{
+	int poll_us = q->session->opt.poll_us;
+	struct ini_spin *s = &q->spin;
+
+	if (poll_us >= 0)
+		return (uint64_t)poll_us * NS_PER_US;
+	if (q->on_wire == 0 || has_one_cpu())
+		return 0;
+	if (s->pause > 0) {
+		s->pause--;
+		return 0;
+	}
+	return s->ewma_ns ? MIN(2 * s->ewma_ns + SPIN_SLACK_NS, SPIN_MAX_NS) : SPIN_MAX_NS;
+}
+
+static void stop_spinning(struct ini_spin *s)
+{
+	s->next_pause = MIN(MAX(2 * s->next_pause, SPIN_MIN_PAUSE), SPIN_MAX_PAUSE);
+	s->pause = s->next_pause;
+	s->misses = 0;
+	s->tries = 0;
+	s->ewma_ns = 0;
+}
+
+/* After a wait that spun. */
+static void learn(struct ini_spin *s, uint64_t waited_ns, bool has_slept)
+{
+	if (has_slept) {
+		if (++s->misses >= SPIN_MAX_MISSES)
+			stop_spinning(s);
+		return;
+	}
+	s->ewma_ns = s->ewma_ns ? (7 * s->ewma_ns + waited_ns) / 8 : waited_ns;
+	s->misses = 0;
+	if (s->tries < SPIN_TRIES)
+		s->tries++;
+	else if (s->ewma_ns > SPIN_WORTH_NS)
+		stop_spinning(s);
+	else if (s->next_pause > SPIN_MIN_PAUSE)
+		s->next_pause--; /* it pays: believe in it again, slowly */
+}
+
+static void relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+struct waiter {
+	uint64_t before; /* nr_called at its beginning */
+	uint64_t start_ns;
+	uint64_t end_ns;
+	uint64_t spin_end_ns;
+	bool has_slept;
+	bool is_interrupted;
+};
+
+static bool is_over(const struct brp_queue *q, const struct waiter *w)
+{
+	return q->nr_called != w->before || is_gone(q);
+}
+
+/* Looks until something came or `until`. */
+static void spin(struct brp_queue *q, const struct waiter *w, uint64_t until_ns)
+{
+	do {
+		if (ini_wait_pass(q) <= 0)
+			relax();
+	} while (!is_over(q, w) && now_ns() < until_ns);
+}
+
+/* Gathers until the window is over. */
+static void wait_window(struct brp_queue *q, const struct waiter *w, uint64_t now)
+{
+	uint64_t window_end = q->merge.window_end_ns;
+
+	if (window_end <= now + WINDOW_SPIN_NS)
+		spin(q, w, MIN(window_end, w->end_ns));
+	else if (fabric_arm(q->conn->fabric) == 0)
+		ini_wait_sleep(q, MIN(window_end - now, w->end_ns - now));
+	ini_wait_pass(q);
+}
+
+static void wait_asleep(struct brp_queue *q, struct waiter *w, uint64_t ns)
+{
+	if (fabric_arm(q->conn->fabric) == 0) {
+		w->has_slept = true;
+		q->stats.sleeps++;
+		w->is_interrupted = !ini_wait_sleep(q, ns);
+	}
+	ini_wait_pass(q);
+}
+
+static int wait_long(struct brp_queue *q, struct waiter *w, int timeout_ms)
+{
+	uint64_t budget = spin_budget(q);
+	uint64_t now = budget > 0 || timeout_ms >= 0 ? now_ns() : 0;
+
+	w->start_ns = now;
+	w->end_ns = timeout_ms < 0 ? INI_FOREVER : now + (uint64_t)timeout_ms * NS_PER_MS;
+	if (budget > 0 && q->on_wire > 0)
+		spin(q, w, MIN(now + budget, w->end_ns));
+	while (!is_over(q, w) && !w->is_interrupted) {
+		uint64_t until = MIN(run_timers(q), w->end_ns);
+
+		if (until != INI_FOREVER || q->merge.window_end_ns)
+			now = now_ns();
+		if (now >= w->end_ns)
+			break;
+		if (q->merge.window_end_ns)
+			wait_window(q, w, now);
+		else
+			wait_asleep(q, w, until == INI_FOREVER ? until : until - MIN(now, until));
+	}
+	if (budget > 0 && q->session->opt.poll_us < 0 && q->nr_called != w->before)
+		learn(&q->spin, now_ns() - w->start_ns, w->has_slept);
+	return called_since(q, w->before);
+}
+
+int brp_wait(struct brp_queue *q, int timeout_ms)
+{
+	struct waiter w = {.before = q->nr_called};
+
+	if (q->is_polling)
+		return -EDEADLK;
+	if (is_gone(q))
+		return q->conn->error;
+	if (q->is_up)
+		ini_merge_kick(q, INI_SENT_KICK);
+	/* When everything on the wire has only just left, there is nothing to see yet: save the
+	 * look. */
+	if (q->fresh < q->on_wire || q->on_wire == 0)
+		ini_wait_pass(q);
+	if (is_over(q, &w))
+		return called_since(q, w.before);
+	return wait_long(q, &w, timeout_ms);
+}
