@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The target's I/O buffers: an arena whose regions are registered with every fabric the target serves, and the list of those
+ * who wait for a buffer when the arena is used up.
+ */
+#ifndef TARGET_BUFFERS_H
+#define TARGET_BUFFERS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "common/arena.h"
+#include "common/fabric/fabric.h"
+#include "target/volume.h"
+
+/* What arena buffers carry as their handle: the registration of their region, by fabric. */
+struct region {
+	struct fabric_mem *memory[TARGET_MAX_FABRICS];
+};
+
+struct buffer_waiter {
+	struct list link; /* empty when not waiting */
+	/* A buffer may be free now: have the owner try again. Called under the lock: only wakes a task. */
+	void (*retry)(struct buffer_waiter *w);
+};
+
+struct buffers {
+	struct arena *arena;
+	struct fabric *const *fabrics; /* borrowed from the server */
+	unsigned int nr_fabrics;
+	pthread_mutex_t lock;
+	struct list waiting;	/* locked: struct buffer_waiter */
+	atomic_uint nr_waiting;
+};
+
+int buffers_init(struct buffers *b, struct fabric *const *fabrics, unsigned int nr_fabrics,
+		 size_t region_bytes, size_t max_bytes, int numa_node);
+void buffers_finish(struct buffers *b);
+
+/* A buffer, or -EAGAIN: w waits and will be told to retry. w NULL: -ENOMEM instead of waiting. */
+int buffers_get(struct buffers *b, size_t bytes, struct buffer_waiter *w, void **ret_buf,
+		struct region **ret_region);
+void buffers_put(struct buffers *b, void *buf, size_t bytes);
+/* w does not want to be told any more. */
+void buffers_forget(struct buffers *b, struct buffer_waiter *w);
+
+#endif

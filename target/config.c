@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "target/config.h"
+
+#include <errno.h>
+#include <ini.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "brp/uri.h"
+#include "common/options.h"
+#include "common/strparse.h"
+
+#define MAX_THREADS	256
+#define DEFAULT_THREADS 16 /* at most, by default: one per processor */
+
+enum {
+	OPT_DEV = 1,
+	OPT_LISTEN,
+	OPT_THREADS,
+	OPT_IO_MODE,
+	OPT_POLL_US,
+	OPT_QUEUE_SIZE,
+	OPT_MAX_CONNECTIONS,
+	OPT_BUFFER_MEMORY,
+	OPT_NUMA_NODE,
+	OPT_GRACE,
+	OPT_CONFIG,
+	OPT_VERBOSE,
+	OPT_HELP,
+	OPT_VERSION,
+};
+
+static const struct option_spec specs[] = {
+	{"dev", 'd', "SPEC",
+	 "export a volume; repeatable. SPEC is PATH, ram:SIZE or null:SIZE, then\n"
+	 "options: ,name=NAME ,ro ,block=BYTES ,cache=writethrough|writeback\n"
+	 ",node=N (NUMA node of ram) ,force (although mounted or in use)\n"
+	 ",fault=PLAN (delays and errors for tests, to the end of SPEC)",
+	 OPT_DEV},
+	{"listen", 'l', "ADDR",
+	 "tcp://HOST[:PORT] or rdma://HOST[:PORT]; repeatable. Default: RDMA if there\n"
+	 "is a device, and TCP, on all addresses, port 10277",
+	 OPT_LISTEN},
+	{"threads", 't', "N", "threads of the pool; default one per processor, at most 16",
+	 OPT_THREADS},
+	{"io-mode", 0, "MODE", "parallel (default), or serial: one device request at a time",
+	 OPT_IO_MODE},
+	{"poll-us", 0, "N",
+	 "busy-poll for up to N microseconds before sleeping; 0 never; default: a\n"
+	 "short adaptive budget",
+	 OPT_POLL_US},
+	{"queue-size", 0, "N", "largest queue depth granted to a connection; default 256",
+	 OPT_QUEUE_SIZE},
+	{"max-connections", 0, "N", "connections at once; default 1024", OPT_MAX_CONNECTIONS},
+	{"buffer-memory", 0, "SIZE", "memory for I/O buffers at most; default 1G",
+	 OPT_BUFFER_MEMORY},
+	{"numa-node", 0, "N", "NUMA node of the I/O buffers; default: any", OPT_NUMA_NODE},
+	{"grace", 0, "SECONDS", "time for connections to finish at SIGTERM; default 5", OPT_GRACE},
+	{"config", 'c', "FILE", "read options from FILE ([target] section, NAME = VALUE)",
+	 OPT_CONFIG},
+	{"verbose", 'v', NULL, "say more; twice: everything", OPT_VERBOSE},
+	{"help", 'h', NULL, "print this text", OPT_HELP},
+	{"version", 'V', NULL, "print the version", OPT_VERSION},
+};
+
+static const char usage[] =
+	"usage: brp-target --dev SPEC [options]\n"
+	"\n"
+	"Exports block storage over RDMA and TCP. Connect with brp+tcp://HOST/NAME or brp://HOST/NAME.\n"
+	"\n"
+	"  brp-target --dev /dev/nvme0n1\n"
+	"  brp-target --dev ram:4G,name=fast0 --listen tcp://127.0.0.1\n"
+	"\n"
+	"Exit status: 0 clean end after SIGTERM or SIGINT, 1 could not start, 2 wrong usage.\n";
+
+/* ---- one option --------------------------------------------------------------------------------------------------------- */
+
+static int add_dev(struct target_config *c, const char *value, const char **ret_why)
+{
+	struct server_options *s = &c->server;
+	int err;
+
+	if (s->nr_volumes == TARGET_MAX_VOLUMES) {
+		*ret_why = "too many volumes";
+		return -EINVAL;
+	}
+	err = volume_config_parse(value, &s->volumes[s->nr_volumes]);
+	if (!err)
+		s->nr_volumes++;
+	*ret_why = err ? "not a usable volume, see above" : NULL;
+	return err;
+}
+
+static int add_listen(struct target_config *c, const char *value, const char **ret_why)
+{
+	struct server_options *s = &c->server;
+	int err;
+
+	if (s->nr_listen == TARGET_MAX_LISTEN) {
+		*ret_why = "too many addresses";
+		return -EINVAL;
+	}
+	err = brp_listen_parse(value, &s->listen[s->nr_listen], ret_why);
+	if (!err)
+		s->nr_listen++;
+	return err;
+}
+
+static int set_io_mode(struct target_config *c, const char *value)
+{
+	c->server.is_serial = !strcmp(value, "serial");
+	return c->server.is_serial || !strcmp(value, "parallel") ? 0 : -EINVAL;
+}
+
+static int set_int(int *where, const char *value, uint32_t max)
+{
+	uint32_t n;
+	int err = parse_u32(value, 0, max, &n);
+
+	if (!err)
+		*where = (int)n;
+	return err;
+}
+
+static int set_grace(struct target_config *c, const char *value)
+{
+	uint32_t seconds;
+	int err = parse_u32(value, 0, 3600, &seconds);
+
+	if (!err)
+		c->grace_ms = seconds * 1000;
+	return err;
+}
+
+/* Buffers come in regions of 16 MiB; anything smaller cannot hold a session. */
+static int set_buffer_memory(struct target_config *c, const char *value)
+{
+	uint64_t bytes;
+	int err = parse_size(value, 16u << 20, 1ull << 40, &bytes);
+
+	if (!err)
+		c->server.buffer_bytes = align_up(bytes, 16u << 20);
+	return err;
+}
+
+/* Command line and file alike. On error *ret_why says what is expected. */
+static int apply(struct target_config *c, int id, const char *value, const char **ret_why)
+{
+	struct server_options *s = &c->server;
+
+	switch (id) {
+	case OPT_DEV:
+		return add_dev(c, value, ret_why);
+	case OPT_LISTEN:
+		return add_listen(c, value, ret_why);
+	case OPT_THREADS:
+		*ret_why = "a number from 1 to 256";
+		return parse_u32(value, 1, MAX_THREADS, &s->threads);
+	case OPT_IO_MODE:
+		*ret_why = "parallel or serial";
+		return set_io_mode(c, value);
+	case OPT_POLL_US:
+		*ret_why = "microseconds, at most 1000000";
+		return set_int(&s->poll_us, value, 1000000);
+	case OPT_QUEUE_SIZE:
+		*ret_why = "a number from 1 to 4096";
+		return parse_u32(value, 1, BRP_MAX_QUEUE_DEPTH, &s->max_queue_depth);
+	case OPT_MAX_CONNECTIONS:
+		*ret_why = "a number from 1 to 65536";
+		return parse_u32(value, 1, 65536, &s->max_connections);
+	case OPT_BUFFER_MEMORY:
+		*ret_why = "a size of at least 16M";
+		return set_buffer_memory(c, value);
+	case OPT_NUMA_NODE:
+		*ret_why = "the number of a NUMA node";
+		return set_int(&s->numa_node, value, 1023);
+	case OPT_GRACE:
+		*ret_why = "seconds, at most 3600";
+		return set_grace(c, value);
+	}
+	*ret_why = "not an option for a file";
+	return -EINVAL;
+}
+
+/* ---- file --------------------------------------------------------------------------------------------------------------- */
+
+struct file_reader {
+	struct target_config *config;
+	const char *path;
+	bool has_failed;
+};
+
+static const struct option_spec *find_spec(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
+		if (!strcmp(specs[i].name, name))
+			return &specs[i];
+	}
+	return NULL;
+}
+
+/* inih's handler: 0 = error. The first one is said with its cause; inih's line number comes with its return value. */
+static int on_line(void *ctx, const char *section, const char *name, const char *value)
+{
+	struct file_reader *r = ctx;
+	const struct option_spec *spec = find_spec(name);
+	const char *why = "no such option";
+
+	if (r->has_failed)
+		return 0;
+	if (strcmp(section, "target"))
+		why = "only the section [target] is known";
+	else if (spec && !apply(r->config, spec->id, value, &why))
+		return 1;
+	log_error("%s: [%s] %s = %s: %s", r->path, section, name, value, why);
+	r->has_failed = true;
+	return 0;
+}
+
+static int read_file(struct target_config *c, const char *path)
+{
+	struct file_reader r = {.config = c, .path = path};
+	int rc = ini_parse(path, on_line, &r);
+
+	if (rc == 0 && !r.has_failed)
+		return 0;
+	if (rc > 0)
+		log_error("%s: line %d cannot be used", path, rc);
+	else if (rc < 0)
+		log_error("%s: cannot be read: %s", path, strerror(errno));
+	return -EINVAL;
+}
+
+/* ---- everything --------------------------------------------------------------------------------------------------------- */
+
+static void set_defaults(struct target_config *c)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	memset(c, 0, sizeof(*c));
+	c->log_level = LOG_NOTICE;
+	c->grace_ms = 5000;
+	c->server.threads = (unsigned int)MAX(1, MIN(cpus, DEFAULT_THREADS));
+	c->server.poll_us = -1;
+	c->server.max_queue_depth = 256;
+	c->server.max_connections = 1024;
+	c->server.buffer_bytes = 1u << 30;
+	c->server.numa_node = -1;
+}
+
+static int on_option(struct target_config *c, struct options_iter *it, int id)
+{
+	const char *why;
+
+	switch (id) {
+	case OPTIONS_ERROR:
+		return OPTIONS_EXIT_USAGE;
+	case OPTIONS_ARG:
+		return options_usage_error("brp-target", "unexpected argument '%s'; volumes are given with --dev",
+					   it->value);
+	case OPT_HELP:
+		options_help(stdout, usage, specs, ARRAY_SIZE(specs));
+		return 0;
+	case OPT_VERSION:
+		puts("brp-target " BRP_PROGRAM_VERSION);
+		return 0;
+	case OPT_VERBOSE:
+		c->log_level = c->log_level == LOG_NOTICE ? LOG_INFO : LOG_DEBUG;
+		log_init("brp-target", c->log_level);
+		return CONFIG_RUN;
+	case OPT_CONFIG:
+		return read_file(c, it->value) ? OPTIONS_EXIT_USAGE : CONFIG_RUN;
+	}
+	return apply(c, id, it->value, &why) ? options_bad_value(it, "%s", why) : CONFIG_RUN;
+}
+
+int config_parse(struct target_config *c, int argc, char **argv)
+{
+	struct options_iter it;
+	int id;
+
+	set_defaults(c);
+	options_begin(&it, "brp-target", argc, argv, specs, ARRAY_SIZE(specs));
+	while ((id = options_next(&it)) != OPTIONS_END) {
+		int rc = on_option(c, &it, id);
+
+		if (rc != CONFIG_RUN)
+			return rc;
+	}
+	if (!c->server.nr_volumes)
+		return options_usage_error("brp-target", "nothing to export: give at least one --dev");
+	return CONFIG_RUN;
+}
+
+void config_finish(struct target_config *c)
+{
+	for (unsigned int i = 0; i < c->server.nr_volumes; i++)
+		volume_config_finish(&c->server.volumes[i]);
+}

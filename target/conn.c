@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "target/conn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "brp/status.h"
+#include "common/log.h"
+#include "target/server.h"
+#include "target/session.h"
+#include "target/ticker.h"
+
+/* Passes before a busy connection lets others of its thread have a turn. */
+#define MAX_PASSES 16
+/* Our messages under way; RESPONSEs beyond that wait and grow fuller. */
+#define SEND_SLOTS 64
+
+/* ---- state -------------------------------------------------------------------------------------------------------------- */
+
+void conn_set_state(struct conn *c, enum brp_conn_state to)
+{
+	assert(brp_conn_may_move(c->state, to));
+	log_debug("%s: %s -> %s", fabric_conn_peer(c->fc), brp_conn_state_name(c->state),
+		  brp_conn_state_name(to));
+	c->state = to;
+	if (to == BRP_CONN_CLOSING)
+		c->closing_s = atomic_load(&c->server->tick_s) + 1;
+}
+
+void conn_order(struct conn *c, unsigned int order)
+{
+	atomic_fetch_or(&c->orders, order);
+	pool_task_wake(&c->task);
+}
+
+static bool is_ending(const struct conn *c)
+{
+	return c->state == BRP_CONN_CLOSING || c->state == BRP_CONN_CLOSED;
+}
+
+static void say_goodbye(struct conn *c, enum brp_status status, const char *text)
+{
+	struct brp_goodbye g = {.status = (uint16_t)status};
+	void *buf = fabric_msg_begin(c->fc, BRP_MAX_INITIATOR_MSG_BYTES);
+	int len;
+
+	if (!buf)
+		return; /* a courtesy: the close itself tells the peer */
+	snprintf(g.text, sizeof(g.text), "%s", text);
+	len = brp_encode_goodbye(buf, BRP_MAX_INITIATOR_MSG_BYTES, c->limits.epoch, &g);
+	if (len > 0)
+		fabric_msg_commit(c->fc, (uint32_t)len, NULL, 0);
+}
+
+void conn_close(struct conn *c, enum brp_status status, const char *text)
+{
+	if (is_ending(c))
+		return;
+	say_goodbye(c, status, text);
+	conn_set_state(c, BRP_CONN_CLOSING);
+	fabric_close(c->fc, false);
+}
+
+void conn_protocol_error(struct conn *c, const char *what)
+{
+	log_peer(LOG_WARNING, "%s: protocol error: %s", fabric_conn_peer(c->fc), what);
+	conn_close(c, BRP_ST_PROTOCOL, what);
+}
+
+/* ---- fabric callbacks --------------------------------------------------------------------------------------------------- */
+
+static void on_connected(struct fabric_conn *fc)
+{
+	struct conn *c = fabric_conn_ctx(fc);
+
+	log_debug("%s: connected over %s", fabric_conn_peer(fc), fabric_conn_fabric_name(fc));
+	(void)c;
+}
+
+static int on_jumbo(struct conn *c, const void *buf, uint32_t bytes)
+{
+	const char *what;
+	int err = requests_jumbo(c, buf, bytes, &what);
+
+	if (err == -EPROTO) {
+		conn_protocol_error(c, what);
+		return 0;
+	}
+	return err;
+}
+
+static int on_message(struct fabric_conn *fc, const void *buf, uint32_t bytes)
+{
+	struct conn *c = fabric_conn_ctx(fc);
+	struct brp_header h;
+
+	c->heard_s = atomic_load_explicit(&c->server->tick_s, memory_order_relaxed);
+	if (is_ending(c))
+		return 0;
+	if (unlikely(brp_decode_header(buf, bytes, &h))) {
+		conn_protocol_error(c, "malformed message header");
+		return 0;
+	}
+	if (unlikely(!brp_conn_accepts(BRP_ROLE_TARGET, c->state, h.type))) {
+		conn_protocol_error(c, "message not allowed in this state");
+		return 0;
+	}
+	if (unlikely(h.epoch != c->limits.epoch)) {
+		conn_protocol_error(c, "message of another epoch");
+		return 0;
+	}
+	if (likely(h.type == BRP_MSG_JUMBO))
+		/* Ending: what was not begun is left to the initiator, which will send it again elsewhere or later. */
+		return c->is_draining ? -EAGAIN : on_jumbo(c, buf, bytes);
+	conn_setup_message(c, &h, buf, bytes);
+	return 0;
+}
+
+/* Only initiators get notices. */
+static void on_notice(struct fabric_conn *fc, uint32_t value)
+{
+	(void)value;
+	conn_protocol_error(fabric_conn_ctx(fc), "notice from an initiator");
+}
+
+static void on_pull_done(struct fabric_conn *fc, struct fabric_xfer *x, int status)
+{
+	requests_pull_done(fabric_conn_ctx(fc), x, status);
+}
+
+static void on_push_done(struct fabric_conn *fc, struct fabric_xfer *x, int status)
+{
+	requests_push_done(fabric_conn_ctx(fc), x, status);
+}
+
+/* Answers that waited for a slot go out at the end of this pass anyway. */
+static void on_sendable(struct fabric_conn *fc)
+{
+	(void)fc;
+}
+
+static void on_closed(struct fabric_conn *fc, int error)
+{
+	struct conn *c = fabric_conn_ctx(fc);
+
+	c->is_fabric_closed = true;
+	if (error && !is_ending(c))
+		log_peer(LOG_NOTICE, "%s: connection lost: %s", fabric_conn_peer(fc),
+			 strerror(-error));
+	else
+		log_debug("%s: closed", fabric_conn_peer(fc));
+	if (!is_ending(c))
+		conn_set_state(c, BRP_CONN_CLOSING);
+	requests_cancel(c);
+}
+
+static const struct fabric_handler handler = {
+	.connected = on_connected,
+	.message = on_message,
+	.notice = on_notice,
+	.pull_done = on_pull_done,
+	.push_done = on_push_done,
+	.sendable = on_sendable,
+	.closed = on_closed,
+};
+
+/* ---- orders ------------------------------------------------------------------------------------------------------------- */
+
+static void cut_off(struct conn *c, const char *why)
+{
+	if (c->is_fabric_closed)
+		return;
+	log_peer(LOG_NOTICE, "%s: cut off: %s", fabric_conn_peer(c->fc), why);
+	if (!is_ending(c))
+		conn_set_state(c, BRP_CONN_CLOSING);
+	fabric_close(c->fc, true);
+}
+
+static void take_orders(struct conn *c)
+{
+	unsigned int orders = atomic_exchange(&c->orders, 0);
+
+	if (likely(!orders))
+		return;
+	if (orders & CONN_ORDER_FENCED)
+		cut_off(c, "a newer epoch of the session has logged in");
+	if (orders & CONN_ORDER_SILENT)
+		cut_off(c, "silent for too long");
+	if (orders & CONN_ORDER_ABORT)
+		cut_off(c, "the target ends");
+	if (orders & CONN_ORDER_DRAIN)
+		c->is_draining = true;
+	if ((orders & CONN_ORDER_ADMIT) && c->state == BRP_CONN_ADMITTING)
+		conn_try_admission(c);
+	if (orders & CONN_ORDER_GATE)
+		requests_gate_passed(c);
+	if ((orders & CONN_ORDER_BUFFER) && !c->is_fabric_closed)
+		requests_buffers_back(c);
+}
+
+/* ---- the task ----------------------------------------------------------------------------------------------------------- */
+
+static void pay_keepalive(struct conn *c)
+{
+	struct brp_keepalive k = {.sequence = c->keepalive_sequence};
+	void *buf;
+	int len;
+
+	if (is_ending(c))
+		return;
+	buf = fabric_msg_begin(c->fc, BRP_MAX_INITIATOR_MSG_BYTES);
+	if (!buf)
+		return;
+	len = brp_encode_keepalive(buf, BRP_MAX_INITIATOR_MSG_BYTES, c->limits.epoch, true, &k);
+	if (len > 0)
+		fabric_msg_commit(c->fc, (uint32_t)len, NULL, 0);
+	c->owes_keepalive = false;
+}
+
+/* One pass: hear, work, answer. True when there may be more to do at once. */
+static bool pass(struct conn *c)
+{
+	take_orders(c);
+	if (!c->is_fabric_closed)
+		fabric_poll(c->fc);
+	if (unlikely(c->owes_keepalive))
+		pay_keepalive(c);
+	requests_progress(c);
+	if (unlikely(c->is_draining) && !c->requests.nr_busy)
+		conn_close(c, BRP_ST_SHUTTING_DOWN, "the target ends");
+	if (c->is_fabric_closed)
+		return false;
+	fabric_flush(c->fc);
+	return fabric_arm(c->fc) > 0;
+}
+
+static bool is_over(const struct conn *c)
+{
+	return c->is_fabric_closed && !c->requests.nr_busy;
+}
+
+static void leave_tables(struct conn *c)
+{
+	struct server *s = c->server;
+
+	session_leave(s, c);
+	pthread_mutex_lock(&s->lock);
+	list_del(&c->server_link);
+	if (!--s->nr_conns) {
+		ticker_stop(s->ticker);
+		pthread_cond_broadcast(&s->conn_left);
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* Nothing of this connection is in the fabric or in the device any more. Leaving the session comes last: it opens the barrier. */
+static void finish(struct conn *c)
+{
+	if (c->state != BRP_CONN_CLOSED)
+		conn_set_state(c, BRP_CONN_CLOSED);
+	for (int i = 0; i < c->nr_fds; i++)
+		pool_task_del_fd(&c->task, c->fds[i]);
+	if (c->queue && bk_queue_fd(c->queue) >= 0)
+		pool_task_del_fd(&c->task, bk_queue_fd(c->queue));
+	bk_queue_destroy(c->queue);
+	requests_finish(c);
+	fabric_conn_destroy(c->fc);
+	c->fc = NULL;
+	leave_tables(c);
+}
+
+static bool run(struct pool_task *t)
+{
+	struct conn *c = container_of(t, struct conn, task);
+
+	for (int i = 0; i < MAX_PASSES; i++) {
+		bool has_more = pass(c);
+
+		if (is_over(c)) {
+			finish(c);
+			return false;
+		}
+		if (!has_more)
+			return true;
+	}
+	pool_task_wake(&c->task);
+	return true;
+}
+
+/* Also for tasks that the pool ends because it is destroyed; server_stop() has waited for all connections before. */
+static void end(struct pool_task *t)
+{
+	free(container_of(t, struct conn, task));
+}
+
+/* ---- birth -------------------------------------------------------------------------------------------------------------- */
+
+static struct conn *conn_alloc(struct server *s, struct fabric_conn *fc, unsigned int fabric_index)
+{
+	struct conn *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->server = s;
+	c->fc = fc;
+	c->fabric_index = fabric_index;
+	c->born_s = atomic_load(&s->tick_s);
+	c->heard_s = c->born_s;
+	list_init(&c->server_link);
+	list_init(&c->session_link);
+	requests_prepare(&c->requests);
+	return c;
+}
+
+/* From here on others may leave orders. */
+static int enter_tables(struct conn *c)
+{
+	struct server *s = c->server;
+	int err = 0;
+
+	pthread_mutex_lock(&s->lock);
+	if (s->is_stopping || s->nr_conns >= s->opt.max_connections) {
+		err = -ENOBUFS;
+	} else {
+		pool_task_init(s->pool, &c->task, run, end);
+		list_add_tail(&s->conns, &c->server_link);
+		if (!s->nr_conns++)
+			ticker_start(s->ticker);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
+static int add_fds(struct conn *c)
+{
+	int err = 0;
+
+	c->nr_fds = fabric_conn_fds(c->fc, c->fds);
+	for (int i = 0; i < c->nr_fds && !err; i++)
+		err = pool_task_add_fd(&c->task, c->fds[i]);
+	return err;
+}
+
+void conn_create(struct server *s, struct fabric_conn *fc, unsigned int fabric_index)
+{
+	const struct fabric_params params = {
+		.recv_bytes = BRP_MAX_TARGET_MSG_BYTES,
+		.recv_count = s->opt.max_queue_depth + 8,
+		.send_bytes = BRP_MAX_INITIATOR_MSG_BYTES,
+		.send_count = SEND_SLOTS,
+		.max_data_bytes = BRP_DEFAULT_TRANSFER_BYTES,
+		.depth = 2 * s->opt.max_queue_depth,
+	};
+	struct conn *c = conn_alloc(s, fc, fabric_index);
+	int err = c ? fabric_accept(fc, &params, &handler, c) : -ENOMEM;
+
+	if (!err)
+		err = enter_tables(c);
+	if (err) {
+		log_peer(LOG_WARNING, "%s: connection not accepted: %s", fabric_conn_peer(fc),
+			 err == -ENOBUFS ? "too many connections (--max-connections)"
+					 : strerror(-err));
+		fabric_conn_destroy(fc);
+		free(c);
+		return;
+	}
+	err = add_fds(c);
+	/* Without its descriptors nobody would ever run it: let the task end the connection itself. */
+	conn_order(c, err ? CONN_ORDER_ABORT : 0);
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The target as a whole: fabrics, listeners, volumes, buffers, the pool, and the table of connections and sessions.
+ *
+ * Locks: server.lock guards the tables only; it is never taken on the I/O path. Order: server.lock before the locks inside
+ * pool, buffers and gate (which take no other).
+ */
+#ifndef TARGET_SERVER_H
+#define TARGET_SERVER_H
+
+#include <pthread.h>
+
+#include "brp/uri.h"
+#include "common/pool.h"
+#include "target/buffers.h"
+#include "target/volume.h"
+
+#define TARGET_MAX_LISTEN  16
+#define TARGET_MAX_VOLUMES 1024
+
+struct server_options {
+	struct volume_config volumes[TARGET_MAX_VOLUMES];
+	unsigned int nr_volumes;
+	struct brp_uri listen[TARGET_MAX_LISTEN]; /* none: RDMA if there is a device, and TCP */
+	unsigned int nr_listen;
+	unsigned int threads;
+	int poll_us; /* as pool_options */
+	bool is_serial;
+	unsigned int max_connections;
+	unsigned int max_queue_depth;
+	uint64_t buffer_bytes; /* I/O buffers in all */
+	int numa_node;	       /* of the buffers, -1 = any */
+};
+
+struct listener_task;
+
+struct server {
+	/* constant after server_start() */
+	struct server_options opt;
+	struct brp_uuid boot_id;
+	struct pool *pool;
+	struct fabric *fabrics[TARGET_MAX_FABRICS];
+	unsigned int nr_fabrics;
+	struct volume *volumes[TARGET_MAX_VOLUMES];
+	unsigned int nr_volumes;
+	struct listener_task *listeners[TARGET_MAX_LISTEN];
+	unsigned int nr_listeners;
+	struct ticker *ticker;
+	struct buffers buffers; /* has its own lock */
+
+	pthread_mutex_t lock;
+	pthread_cond_t conn_left; /* nr_conns fell to zero */
+	/* lock */
+	struct list conns;
+	unsigned int nr_conns;
+	struct list sessions;
+	unsigned int nr_idle_sessions;
+	bool is_stopping;
+	/* atomic: one-second clock for time-outs, running while someone has one */
+	atomic_uint tick_s;
+};
+
+/* Opens everything, listens, starts the threads. What fails is logged. */
+int server_start(struct server *s, const struct server_options *opt);
+
+/*
+ * Clean end: stops accepting, lets every connection finish what is in flight and say goodbye, cuts off those that have not
+ * within grace_ms, waits until the devices are done, and frees everything.
+ */
+void server_stop(struct server *s, unsigned int grace_ms);
+
+struct volume *server_find_volume(struct server *s, const struct brp_login *login);
+
+#endif

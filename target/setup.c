@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What a connection says before and beside its I/O: HELLO, LIST, LOGIN with the admission barrier, keep-alive, goodbye. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "brp/status.h"
+#include "common/log.h"
+#include "target/conn.h"
+#include "target/server.h"
+#include "target/session.h"
+
+/* ---- HELLO, LIST -------------------------------------------------------------------------------------------------------- */
+
+/* Encodes and queues one message; every set-up message finds a send slot because the peer waits for it. */
+#define SEND(c, bytes, encode, ...)                                                                \
+	({                                                                                         \
+		void *buf_ = fabric_msg_begin((c)->fc, bytes);                                     \
+		int len_ = buf_ ? encode(buf_, bytes, __VA_ARGS__) : -EAGAIN;                      \
+		len_ > 0 ? fabric_msg_commit((c)->fc, (uint32_t)len_, NULL, 0) : len_;             \
+	})
+
+static void on_hello(struct conn *c, const void *buf, uint32_t bytes)
+{
+	struct brp_hello hello;
+	struct brp_hello_reply reply = {0};
+
+	if (brp_decode_hello(buf, bytes, &hello)) {
+		conn_protocol_error(c, "malformed HELLO");
+		return;
+	}
+	brp_negotiate(&hello, 0, &reply);
+	reply.max_message_bytes = BRP_MAX_TARGET_MSG_BYTES;
+	reply.boot_id = c->server->boot_id;
+	SEND(c, BRP_MAX_INITIATOR_MSG_BYTES, brp_encode_hello_reply, &reply);
+	if (reply.status == BRP_ST_OK) {
+		conn_set_state(c, BRP_CONN_GREETED);
+		return;
+	}
+	log_peer(LOG_NOTICE, "%s: speaks protocol versions %u to %u, we speak %u",
+		 fabric_conn_peer(c->fc), hello.version_min, hello.version_max, BRP_VERSION);
+	conn_set_state(c, BRP_CONN_CLOSING);
+	fabric_close(c->fc, false);
+}
+
+static void fill_entry(const struct volume *v, struct brp_list_entry *e)
+{
+	memset(e, 0, sizeof(*e));
+	e->uuid = v->info.uuid;
+	e->size_blocks = v->info.size_bytes / v->info.block_bytes;
+	e->block_bytes = v->info.block_bytes;
+	e->volume_flags = volume_flags(v, false);
+	e->generation = v->info.generation;
+	e->cache = v->info.cache;
+	memcpy(e->name, v->name, sizeof(e->name));
+}
+
+static void on_list(struct conn *c, const void *buf, uint32_t bytes)
+{
+	const struct server *s = c->server;
+	struct brp_list_entry entries[BRP_MAX_LIST_ENTRIES];
+	struct brp_list_reply reply = {.status = BRP_ST_OK, .total = s->nr_volumes};
+	struct brp_list list;
+
+	if (brp_decode_list(buf, bytes, &list)) {
+		conn_protocol_error(c, "malformed LIST");
+		return;
+	}
+	reply.first = list.first;
+	while (list.first < s->nr_volumes && reply.count < s->nr_volumes - list.first &&
+	       reply.count < BRP_MAX_LIST_ENTRIES) {
+		fill_entry(s->volumes[list.first + reply.count], &entries[reply.count]);
+		reply.count++;
+	}
+	SEND(c, BRP_MAX_INITIATOR_MSG_BYTES, brp_encode_list_reply, &reply, entries);
+}
+
+/* ---- LOGIN -------------------------------------------------------------------------------------------------------------- */
+
+static void send_login_reply(struct conn *c, const struct brp_login_reply *reply)
+{
+	SEND(c, BRP_MAX_INITIATOR_MSG_BYTES, brp_encode_login_reply, reply);
+}
+
+static void refuse(struct conn *c, enum brp_status st, uint64_t epoch, const char *why)
+{
+	struct brp_login_reply reply = {.status = (uint16_t)st, .epoch = epoch};
+
+	snprintf(reply.reason, sizeof(reply.reason), "%s", why);
+	reply.boot_id = c->server->boot_id;
+	log_peer(LOG_NOTICE, "%s: login to \"%s\" refused: %s: %s", fabric_conn_peer(c->fc),
+		 c->login.volume_name, brp_status_name((uint16_t)st), why);
+	send_login_reply(c, &reply);
+	conn_set_state(c, BRP_CONN_CLOSING);
+	fabric_close(c->fc, false);
+}
+
+/* Small blocks travel in the message; a volume with larger blocks than that pulls everything. */
+static uint32_t in_capsule_bytes(const struct volume *v)
+{
+	return v->info.block_bytes <= BRP_DEFAULT_IN_CAPSULE_BYTES ? BRP_DEFAULT_IN_CAPSULE_BYTES
+								   : 0;
+}
+
+static void set_limits(struct conn *c)
+{
+	const struct volume *v = c->volume;
+	bool is_read_only = c->login.flags & BRP_LOGIN_READ_ONLY;
+
+	c->limits = (struct brp_limits){
+		.epoch = (uint32_t)c->login.epoch,
+		.queue_depth = MIN(c->login.queue_depth, c->server->opt.max_queue_depth),
+		.max_requests = BRP_MAX_JUMBO_REQUESTS,
+		.block_bytes = v->info.block_bytes,
+		.max_transfer_bytes = BRP_DEFAULT_TRANSFER_BYTES,
+		.in_capsule_bytes = in_capsule_bytes(v),
+		.size_blocks = v->info.size_bytes / v->info.block_bytes,
+		.volume_flags = volume_flags(v, is_read_only),
+	};
+}
+
+static void fill_login_reply(const struct conn *c, struct brp_login_reply *reply)
+{
+	const struct volume *v = c->volume;
+
+	*reply = (struct brp_login_reply){
+		.status = BRP_ST_OK,
+		.max_requests = (uint16_t)c->limits.max_requests,
+		.queue_depth = c->limits.queue_depth,
+		.volume_uuid = v->info.uuid,
+		.generation = v->info.generation,
+		.boot_id = c->server->boot_id,
+		.size_blocks = c->limits.size_blocks,
+		.block_bytes = c->limits.block_bytes,
+		.max_transfer_bytes = c->limits.max_transfer_bytes,
+		.in_capsule_bytes = c->limits.in_capsule_bytes,
+		.volume_flags = c->limits.volume_flags,
+		.cache = v->info.cache,
+		.epoch = c->login.epoch,
+		.keepalive_ms = c->login.keepalive_ms,
+		.preferred_io_bytes = v->info.preferred_io_bytes,
+	};
+}
+
+/* Everything the session will need, or a refusal with the reason (design.md 5, "Memory"). */
+static int reserve(struct conn *c)
+{
+	int err;
+
+	set_limits(c);
+	err = requests_init(c);
+	if (!err)
+		err = bk_queue_create(c->volume->bk, c->requests.nr_all, &c->queue);
+	if (!err && bk_queue_fd(c->queue) >= 0)
+		err = pool_task_add_fd(&c->task, bk_queue_fd(c->queue));
+	return err;
+}
+
+static void admit(struct conn *c)
+{
+	struct brp_login_reply reply;
+	int err = reserve(c);
+
+	if (err) {
+		refuse(c, BRP_ST_NO_RESOURCES, c->login.epoch,
+		       err == -ENOMEM ? "the target's I/O buffers are used up (--buffer-memory); ask "
+					"for fewer queues or a smaller queue size"
+				      : "the target cannot open another queue to the device "
+					"(fs.aio-max-nr)");
+		return;
+	}
+	c->keepalive_ms = c->login.keepalive_ms;
+	conn_set_state(c, BRP_CONN_READY);
+	fill_login_reply(c, &reply);
+	send_login_reply(c, &reply);
+	log_info("%s: %s logged in to %s, queue %u of %u, depth %u, epoch %llu",
+		 fabric_conn_peer(c->fc), c->login.host_name, c->volume->name,
+		 c->login.queue_index, c->login.queue_count, c->limits.queue_depth,
+		 (unsigned long long)c->login.epoch);
+}
+
+void conn_try_admission(struct conn *c)
+{
+	enum brp_status st;
+	bool must_wait;
+	uint64_t epoch;
+	const char *why;
+
+	st = session_enter(c->server, c, &c->login, &must_wait, &epoch, &why);
+	if (st != BRP_ST_OK)
+		refuse(c, st, epoch, why);
+	else if (!must_wait)
+		admit(c);
+	else if (c->state != BRP_CONN_ADMITTING)
+		conn_set_state(c, BRP_CONN_ADMITTING);
+}
+
+static void on_login(struct conn *c, const void *buf, uint32_t bytes)
+{
+	if (brp_decode_login(buf, bytes, &c->login)) {
+		conn_protocol_error(c, "malformed LOGIN");
+		return;
+	}
+	c->is_set_up = true;
+	c->volume = server_find_volume(c->server, &c->login);
+	if (!c->volume) {
+		refuse(c, BRP_ST_NO_VOLUME, 0, "no such volume on this target");
+		return;
+	}
+	conn_try_admission(c);
+}
+
+/* ---- beside the I/O ----------------------------------------------------------------------------------------------------- */
+
+static void on_keepalive(struct conn *c, const void *buf, uint32_t bytes)
+{
+	struct brp_keepalive k;
+
+	if (brp_decode_keepalive(buf, bytes, &k)) {
+		conn_protocol_error(c, "malformed KEEPALIVE");
+		return;
+	}
+	c->owes_keepalive = true;
+	c->keepalive_sequence = k.sequence;
+}
+
+static void on_goodbye(struct conn *c, const void *buf, uint32_t bytes)
+{
+	struct brp_goodbye g;
+
+	if (brp_decode_goodbye(buf, bytes, &g)) {
+		conn_protocol_error(c, "malformed GOODBYE");
+		return;
+	}
+	if (g.status != BRP_ST_OK)
+		log_peer(LOG_NOTICE, "%s: leaves: %s: %s", fabric_conn_peer(c->fc),
+			 brp_status_name(g.status), g.text);
+	conn_set_state(c, BRP_CONN_CLOSING);
+	fabric_close(c->fc, false);
+}
+
+void conn_setup_message(struct conn *c, const struct brp_header *h, const void *buf, uint32_t bytes)
+{
+	switch (h->type) {
+	case BRP_MSG_HELLO:
+		on_hello(c, buf, bytes);
+		break;
+	case BRP_MSG_LIST:
+		on_list(c, buf, bytes);
+		break;
+	case BRP_MSG_LOGIN:
+		on_login(c, buf, bytes);
+		break;
+	case BRP_MSG_KEEPALIVE:
+		on_keepalive(c, buf, bytes);
+		break;
+	case BRP_MSG_GOODBYE:
+		on_goodbye(c, buf, bytes);
+		break;
+	default: /* KEEPALIVE_REPLY: having been heard is all there is to it */
+		break;
+	}
+}
