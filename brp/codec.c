@@ -128,23 +128,21 @@ bool brp_get_text(const char *field, size_t n, char *ret_text)
 	return true;
 }
 
+/* text is an array of n bytes, too, and may fill it to the last one. */
 void brp_put_text(char *field, size_t n, const char *text)
 {
-	size_t left = strnlen(text, n + 3); /* enough to see a character that begins in the field */
+	size_t left = strnlen(text, n);
 	size_t at = 0;
-	size_t step;
 
 	memset(field, 0, n);
-	while (left > 0) {
-		step = character_length(text, left);
-		if ((step ? step : 1) > n - 1 - at)
-			return;
-		if (step) {
+	while (left > 0 && at < n - 1 && sequence_length((uint8_t)*text) <= n - 1 - at) {
+		size_t step = character_length(text, left);
+
+		if (step)
 			memcpy(field + at, text, step);
-		} else {
+		else
 			field[at] = '?';
-			step = 1;
-		}
+		step = step ? step : 1;
 		at += step;
 		text += step;
 		left -= step;

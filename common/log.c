@@ -22,8 +22,9 @@ static const struct {
 
 /* Atomic because a configuration file may raise the level when threads already run. */
 static _Atomic(const char *) program = "brp";
-static _Atomic int level_limit = LOG_NOTICE;
+static _Atomic int level_limit = -1; /* nothing, before log_init() */
 static atomic_bool has_journal;
+static _Thread_local struct log_capture *capture;
 
 /* systemd tells the journal's socket as "device:inode"; stderr may have been redirected since. */
 static bool stderr_is_journal(void)
@@ -77,24 +78,45 @@ static void mask_controls(char *s)
 	}
 }
 
-void log_at(enum log_level level, const char *fmt, ...)
+static void write_line(enum log_level level, const char *fmt, va_list args)
 {
-	int saved_errno = errno; /* callers log between a failure and its errno */
 	char line[LINE_BYTES];
-	va_list args;
 	size_t room = sizeof(line) - 1; /* but for the line feed */
-	size_t n;
+	size_t n = put_prefix(line, room, level);
 
-	if (!log_enabled(level))
-		return;
-	n = put_prefix(line, room, level);
-	va_start(args, fmt);
 	n += clamp(vsnprintf(line + n, room - n, fmt, args), room - n);
-	va_end(args);
 	mask_controls(line);
 	line[n++] = '\n';
 	while (write(STDERR_FILENO, line, n) < 0 && errno == EINTR)
 		;
+}
+
+void log_capture(struct log_capture *c)
+{
+	if (c)
+		c->text[0] = '\0';
+	capture = c;
+}
+
+static void put_capture(enum log_level level, const char *fmt, va_list args)
+{
+	if (level != LOG_ERROR || capture->text[0])
+		return;
+	vsnprintf(capture->text, sizeof(capture->text), fmt, args);
+	mask_controls(capture->text);
+}
+
+void log_at(enum log_level level, const char *fmt, ...)
+{
+	int saved_errno = errno; /* callers log between a failure and its errno */
+	va_list args;
+
+	va_start(args, fmt);
+	if (unlikely(capture))
+		put_capture(level, fmt, args);
+	else if (log_enabled(level))
+		write_line(level, fmt, args);
+	va_end(args);
 	errno = saved_errno;
 }
 

@@ -20,7 +20,10 @@ enum log_level {
 	LOG_DEBUG,
 };
 
-/* name is kept, not copied: the program's name in front of every line. */
+/*
+ * name is kept, not copied: the program's name in front of every line. Without log_init() nothing is written: a library is
+ * silent in other people's programs.
+ */
 void log_init(const char *name, enum log_level max_level);
 bool log_enabled(enum log_level level);
 void log_at(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -34,6 +37,15 @@ void log_at(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 		if (unlikely(log_enabled(LOG_DEBUG)))   \
 			log_at(LOG_DEBUG, __VA_ARGS__); \
 	} while (0)
+
+/*
+ * While a capture is set, this thread's first error line goes into its text instead of to stderr: a library says it through its
+ * own interface. Later ones of the same mistake and warnings are dropped. NULL ends it.
+ */
+struct log_capture {
+	char text[512]; /* empty: no error */
+};
+void log_capture(struct log_capture *c);
 
 /* A call site that a peer drives: at most `burst` lines per second; what was left out is counted on
  * the next line. */

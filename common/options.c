@@ -40,7 +40,7 @@ void options_begin(struct options_iter *it, const char *program, int argc, char 
 	optind = 0; /* glibc: start over, whatever was parsed before */
 }
 
-static void say(const char *program, const char *fmt, va_list ap)
+static void PRINTF_LIKE(2, 0) say(const char *program, const char *fmt, va_list ap)
 {
 	fprintf(stderr, "%s: ", program);
 	vfprintf(stderr, fmt, ap);

@@ -16,12 +16,11 @@ const char *brp_version(void)
 	return BRP_VERSION_TEXT;
 }
 
-/* ---- memory
- * -------------------------------------------------------------------------------------------------------------
- */
+/* ---- memory ---- */
 
 int brp_mem_register(struct brp_session *s, void *base, size_t bytes, struct brp_mem **ret_mem)
 {
+	struct log_capture why;
 	struct brp_mem *mem;
 	int r;
 
@@ -31,11 +30,13 @@ int brp_mem_register(struct brp_session *s, void *base, size_t bytes, struct brp
 	if (!mem)
 		return -ENOMEM;
 	/* The same buffer serves reads (the target pushes) and writes (it pulls). */
+	log_capture(&why);
 	r = fabric_mem_register(s->fabric, base, bytes,
 				FABRIC_MEM_REMOTE_WRITE | FABRIC_MEM_REMOTE_READ, &mem->fabric);
+	log_capture(NULL);
 	if (r < 0) {
 		free(mem);
-		return r;
+		return ini_last_error_set(r, "%s", why.text[0] ? why.text : strerror(-r));
 	}
 	mem->session = s;
 	list_add_tail(&s->mems, &mem->link);
@@ -58,9 +59,7 @@ void ini_session_free_mems(struct brp_session *s)
 		brp_mem_unregister(list_entry(s->mems.next, struct brp_mem, link));
 }
 
-/* ---- session
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- session ---- */
 
 struct brp_queue *brp_session_queue(struct brp_session *s, unsigned int index)
 {

@@ -19,9 +19,7 @@ void ini_conn_set_state(struct ini_conn *c, enum brp_conn_state state)
 	c->state = state;
 }
 
-/* ---- sending
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- sending ---- */
 
 void *ini_conn_begin(struct ini_conn *c, uint32_t bytes)
 {
@@ -86,9 +84,7 @@ static void send_goodbye(struct ini_conn *c, enum brp_status status, const char 
 	ini_conn_flush(c);
 }
 
-/* ---- closing
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- closing ---- */
 
 void ini_conn_close(struct ini_conn *c, int err, bool is_abort)
 {
@@ -135,9 +131,7 @@ void ini_conn_protocol_error(struct ini_conn *c, const char *what)
 	ini_conn_close(c, -EPROTO, false);
 }
 
-/* ---- what arrives
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- what arrives ---- */
 
 static void on_connected(struct fabric_conn *fc)
 {
@@ -241,7 +235,7 @@ static int on_message(struct fabric_conn *fc, const void *buf, uint32_t bytes)
 		ini_conn_protocol_error(c, "malformed message header");
 	else if (unlikely(!brp_conn_accepts(BRP_ROLE_INITIATOR, c->state, h.type)))
 		ini_conn_protocol_error(c, "message not allowed in this state");
-	else if (unlikely(h.epoch != c->epoch))
+	else if (unlikely(h.epoch != c->epoch && !brp_is_keepalive(h.type)))
 		ini_conn_protocol_error(c, "message of another epoch");
 	else
 		dispatch(c, &h, buf, bytes);
@@ -309,6 +303,7 @@ int ini_conn_create(struct brp_queue *q, const struct sockaddr *addr, socklen_t 
 		    const struct fabric_params *params, struct ini_conn **ret_conn)
 {
 	struct ini_conn *c = calloc(1, sizeof(*c));
+	struct log_capture why;
 	int r;
 
 	if (!c)
@@ -316,8 +311,12 @@ int ini_conn_create(struct brp_queue *q, const struct sockaddr *addr, socklen_t 
 	c->session = q->session;
 	c->queue = q;
 	c->state = BRP_CONN_NEW;
+	log_capture(&why);
 	r = fabric_connect(q->session->fabric, addr, addr_bytes, params, &handler, c, &c->fabric);
+	log_capture(NULL);
 	if (r < 0) {
+		if (why.text[0])
+			ini_error_set(&q->session->error, r, "%s", why.text);
 		free(c);
 		return r;
 	}

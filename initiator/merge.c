@@ -78,9 +78,7 @@ static struct ini_slot *gathered(const struct brp_queue *q, uint32_t i, uint16_t
 	return &q->slots[*ret_index];
 }
 
-/* ---- messages
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- messages ---- */
 
 /* How many from the head of the ring go into the next message; at least one. */
 static uint32_t pick(const struct brp_queue *q)
@@ -244,9 +242,7 @@ static void send_and_flush(struct brp_queue *q, enum ini_reason reason)
 	ini_conn_flush(q->conn);
 }
 
-/* ---- when
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- when ---- */
 
 static bool window_is_over(struct ini_merge *m)
 {

@@ -19,9 +19,7 @@
 
 #include "brp/status.h"
 
-/* ---- life
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- life ---- */
 
 int ini_queue_create(struct brp_session *s, unsigned int index, struct brp_queue **ret_queue)
 {
@@ -99,9 +97,7 @@ int ini_queue_open(struct brp_queue *q, const struct brp_login_reply *m)
 	return ini_merge_open(q, q->session->hello.max_message_bytes);
 }
 
-/* ---- completion
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- completion ---- */
 
 static void slot_free(struct brp_queue *q, struct ini_slot *slot, uint16_t index)
 {
@@ -245,9 +241,7 @@ void ini_queue_fail_all(struct brp_queue *q, int err)
 	assert(q->in_flight == 0 && q->on_wire == 0);
 }
 
-/* ---- submission
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- submission ---- */
 
 static void issue(struct brp_queue *q, const struct brp_io *io, uint64_t offset, uint64_t bytes,
 		  struct ini_parent *parent)

@@ -24,9 +24,7 @@
 
 #define STEP_MS 100
 
-/* ---- making
- * -------------------------------------------------------------------------------------------------------------
- */
+/* ---- making ---- */
 
 static int parse_uri(struct brp_session *s, const char *uri)
 {
@@ -43,13 +41,16 @@ static int parse_uri(struct brp_session *s, const char *uri)
 static int make_fabric(struct brp_session *s)
 {
 	const char *name = s->uri.transport == BRP_TRANSPORT_TCP ? "tcp" : "verbs";
-	int r = fabric_create(name, &s->fabric);
+	struct log_capture why;
+	int r;
 
+	log_capture(&why);
+	r = fabric_create(name, &s->fabric);
+	log_capture(NULL);
 	if (r == -EOPNOTSUPP)
 		return ini_last_error_set(r, "this build has no RDMA; use brp+tcp://");
-	if (r == -ENODEV)
-		return ini_last_error_set(r, "no RDMA device on this machine (try 'ibv_devices'); "
-					     "brp+tcp:// works without");
+	if (r < 0 && why.text[0])
+		return ini_last_error_set(r, "%s", why.text);
 	if (r < 0)
 		return ini_last_error_set(r, "cannot set up %s: %s", name, strerror(-r));
 	return 0;
@@ -111,9 +112,7 @@ static int session_init(struct brp_session *s, const char *uri, const struct brp
 	return r;
 }
 
-/* ---- connecting
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- connecting ---- */
 
 /*
  * The longest message we could want to send: on verbs every send slot has that much memory. Without
@@ -349,9 +348,7 @@ int brp_connect(const char *uri, const struct brp_options *opt, struct brp_sessi
 	return r;
 }
 
-/* ---- ending
- * -------------------------------------------------------------------------------------------------------------
- */
+/* ---- ending ---- */
 
 /* Until the fabric lets go of our memory. An orderly close has INI_CLOSE_TIMEOUT_MS for it, then it
  * is aborted. */

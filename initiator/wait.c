@@ -7,36 +7,20 @@
  * edge-triggered (fabric.h: that wakes for readable and for room to send, on every fabric). A
  * descriptor that was served without sleeping stays on epoll's ready list until the next
  * epoll_wait(), which then returns at once: one spare pass.
- *
- * Spinning (poll_us = -1): where answers come within a few microseconds, sleeping and being woken
- * would be most of a wait. So a wait spins for about twice what spinning took on average. When it
- * was in vain a few times, or takes long, spinning pauses, for longer and longer, and is then tried
- * again. What a sleep took says nothing: most of it can be the waking. Nothing on the wire, or one
- * CPU only (the peer may need it): no spinning.
  */
 #include "initiator/internal.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#define SPIN_WORTH_NS    (25 * NS_PER_US) /* go on spinning only when it mostly takes less */
-#define SPIN_MAX_NS      (50 * NS_PER_US) /* longest spin of a wait */
-#define SPIN_SLACK_NS    (5 * NS_PER_US)
-#define SPIN_TRIES       8u /* waits before the average counts: the target may have to wake up first */
-#define SPIN_MAX_MISSES  8u  /* in a row */
-#define SPIN_MIN_PAUSE   64u /* waits */
-#define SPIN_MAX_PAUSE   4096u
 #define WINDOW_SPIN_NS   (200 * NS_PER_US) /* the kernel's timer slack would spoil shorter sleeps */
 #define MAX_PASSES       64u               /* of brp_poll() without a completion */
 #define MAX_SILENT_TICKS 3u
 
-/* ---- descriptors
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- descriptors ---- */
 
 static int set_fds(struct brp_queue *q, int op)
 {
@@ -95,9 +79,7 @@ bool ini_wait_sleep(struct brp_queue *q, uint64_t ns)
 	return epoll_wait(q->epoll_fd, events, FABRIC_MAX_FDS + 1, ms) >= 0;
 }
 
-/* ---- one pass
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- one pass ---- */
 
 int ini_wait_pass(struct brp_queue *q)
 {
@@ -121,9 +103,7 @@ static bool is_gone(const struct brp_queue *q)
 	return q->conn->state == BRP_CONN_CLOSED;
 }
 
-/* ---- timers
- * -------------------------------------------------------------------------------------------------------------
- */
+/* ---- timers ---- */
 
 /*
  * Every keepalive_ms: if nothing was sent since the last tick, a KEEPALIVE goes, so the target
@@ -206,9 +186,7 @@ int brp_queue_fd(struct brp_queue *q)
 	return q->epoll_fd;
 }
 
-/* ---- poll
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- poll ---- */
 
 static int called_since(const struct brp_queue *q, uint64_t before)
 {
@@ -262,66 +240,7 @@ void brp_kick(struct brp_queue *q)
 		ini_merge_kick(q, INI_SENT_KICK);
 }
 
-/* ---- wait
- * ---------------------------------------------------------------------------------------------------------------
- */
-
-static bool has_one_cpu(void)
-{
-	static atomic_int nr_cpus; /* 0: not asked yet */
-	cpu_set_t set;
-	int n = atomic_load_explicit(&nr_cpus, memory_order_relaxed);
-
-	if (n == 0) {
-		n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 2;
-		atomic_store_explicit(&nr_cpus, n, memory_order_relaxed);
-	}
-	return n == 1;
-}
-
-/* For how long this wait may spin. */
-static uint64_t spin_budget(struct brp_queue *q)
-{
-	int poll_us = q->session->opt.poll_us;
-	struct ini_spin *s = &q->spin;
-
-	if (poll_us >= 0)
-		return (uint64_t)poll_us * NS_PER_US;
-	if (q->on_wire == 0 || has_one_cpu())
-		return 0;
-	if (s->pause > 0) {
-		s->pause--;
-		return 0;
-	}
-	return s->ewma_ns ? MIN(2 * s->ewma_ns + SPIN_SLACK_NS, SPIN_MAX_NS) : SPIN_MAX_NS;
-}
-
-static void stop_spinning(struct ini_spin *s)
-{
-	s->next_pause = MIN(MAX(2 * s->next_pause, SPIN_MIN_PAUSE), SPIN_MAX_PAUSE);
-	s->pause = s->next_pause;
-	s->misses = 0;
-	s->tries = 0;
-	s->ewma_ns = 0;
-}
-
-/* After a wait that spun. */
-static void learn(struct ini_spin *s, uint64_t waited_ns, bool has_slept)
-{
-	if (has_slept) {
-		if (++s->misses >= SPIN_MAX_MISSES)
-			stop_spinning(s);
-		return;
-	}
-	s->ewma_ns = s->ewma_ns ? (7 * s->ewma_ns + waited_ns) / 8 : waited_ns;
-	s->misses = 0;
-	if (s->tries < SPIN_TRIES)
-		s->tries++;
-	else if (s->ewma_ns > SPIN_WORTH_NS)
-		stop_spinning(s);
-	else if (s->next_pause > SPIN_MIN_PAUSE)
-		s->next_pause--; /* it pays: believe in it again, slowly */
-}
+/* ---- wait ---- */
 
 static void relax(void)
 {
@@ -379,7 +298,7 @@ static void wait_asleep(struct brp_queue *q, struct waiter *w, uint64_t ns)
 
 static int wait_long(struct brp_queue *q, struct waiter *w, int timeout_ms)
 {
-	uint64_t budget = spin_budget(q);
+	uint64_t budget = ini_spin_budget(q);
 	uint64_t now = budget > 0 || timeout_ms >= 0 ? now_ns() : 0;
 
 	w->start_ns = now;
@@ -399,7 +318,7 @@ static int wait_long(struct brp_queue *q, struct waiter *w, int timeout_ms)
 			wait_asleep(q, w, until == INI_FOREVER ? until : until - MIN(now, until));
 	}
 	if (budget > 0 && q->session->opt.poll_us < 0 && q->nr_called != w->before)
-		learn(&q->spin, now_ns() - w->start_ns, w->has_slept);
+		ini_spin_learn(&q->spin, now_ns() - w->start_ns, w->has_slept);
 	return called_since(q, w->before);
 }
 

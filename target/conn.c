@@ -36,6 +36,13 @@ void conn_order(struct conn *c, unsigned int order)
 	pool_task_wake(&c->task);
 }
 
+void conn_heard(struct conn *c)
+{
+	unsigned int now_s = atomic_load_explicit(&c->server->tick_s, memory_order_relaxed);
+
+	atomic_store_explicit(&c->heard_s, now_s, memory_order_relaxed);
+}
+
 static bool is_ending(const struct conn *c)
 {
 	return c->state == BRP_CONN_CLOSING || c->state == BRP_CONN_CLOSED;
@@ -97,7 +104,7 @@ static int on_message(struct fabric_conn *fc, const void *buf, uint32_t bytes)
 	struct conn *c = fabric_conn_ctx(fc);
 	struct brp_header h;
 
-	c->heard_s = atomic_load_explicit(&c->server->tick_s, memory_order_relaxed);
+	conn_heard(c);
 	if (is_ending(c))
 		return 0;
 	if (unlikely(brp_decode_header(buf, bytes, &h))) {
@@ -108,7 +115,7 @@ static int on_message(struct fabric_conn *fc, const void *buf, uint32_t bytes)
 		conn_protocol_error(c, "message not allowed in this state");
 		return 0;
 	}
-	if (unlikely(h.epoch != c->limits.epoch)) {
+	if (unlikely(h.epoch != c->limits.epoch && !brp_is_keepalive(h.type))) {
 		conn_protocol_error(c, "message of another epoch");
 		return 0;
 	}
@@ -220,6 +227,14 @@ static void pay_keepalive(struct conn *c)
 	c->owes_keepalive = false;
 }
 
+/* For the ticker. With requests that wait for a buffer of ours it is not the peer that holds things up. */
+static void note_moving(struct conn *c)
+{
+	bool is_moving = c->requests.nr_moving && list_empty(&c->requests.starved);
+
+	atomic_store_explicit(&c->is_moving, is_moving, memory_order_relaxed);
+}
+
 /* One pass: hear, work, answer. True when there may be more to do at once. */
 static bool pass(struct conn *c)
 {
@@ -234,6 +249,7 @@ static bool pass(struct conn *c)
 	if (c->is_fabric_closed)
 		return false;
 	fabric_flush(c->fc);
+	note_moving(c);
 	return fabric_arm(c->fc) > 0;
 }
 

@@ -39,7 +39,8 @@ struct conn {
 
 	/* atomic, any thread */
 	atomic_uint orders;
-	atomic_uint heard_s;	   /* server.tick_s of the last message */
+	atomic_uint heard_s;	   /* server.tick_s of the last message or transfer */
+	atomic_bool is_moving;	   /* transfers are under way that need the peer */
 	atomic_uint keepalive_ms;  /* 0: never time out */
 	atomic_bool is_set_up;	   /* LOGIN came: no set-up time-out */
 	atomic_uint closing_s;	   /* server.tick_s + 1 when CLOSING began, 0 before */
@@ -78,6 +79,9 @@ void conn_close(struct conn *c, enum brp_status status, const char *text);
 
 /* The peer broke the protocol: logs what, says goodbye, closes. */
 void conn_protocol_error(struct conn *c, const char *what);
+
+/* The peer is alive: it sent something, or took something. */
+void conn_heard(struct conn *c);
 
 /* setup.c: any message but JUMBO, already known to be allowed in this state. */
 void conn_setup_message(struct conn *c, const struct brp_header *h, const void *buf,

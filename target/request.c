@@ -34,18 +34,23 @@ static const bool may_follow[REQUEST_STATE_COUNT][REQUEST_STATE_COUNT] = {
 	[REQUEST_PUSH] = {[REQUEST_FREE] = true},
 };
 
+/* The fabric is moving data for it: the peer must take part. */
+static bool is_moving(enum request_state s)
+{
+	return s == REQUEST_PULL || s == REQUEST_PUSH;
+}
+
 static void set_state(struct request *r, enum request_state to)
 {
+	struct request_table *t = &r->conn->requests;
+
 	assert(may_follow[r->state][to]);
+	(void)may_follow; /* with NDEBUG */
+	t->nr_moving = t->nr_moving + is_moving(to) - is_moving(r->state);
 	r->state = to;
 }
 
 /* ---- table -------------------------------------------------------------------------------------------------------------- */
-
-static struct server *server_of(struct request *r)
-{
-	return r->conn->server;
-}
 
 static void retry_buffers(struct buffer_waiter *w)
 {
@@ -148,15 +153,26 @@ static struct request *take(struct request_table *t)
 	return list_entry(node, struct request, link);
 }
 
+static void put_large(struct request *r)
+{
+	struct conn *c = r->conn;
+	struct request_table *t = &c->requests;
+
+	buffers_put(&c->server->buffers, r->large, r->data_bytes);
+	r->large = NULL;
+	t->large_bytes -= r->data_bytes;
+	/* Those who wait for our own share to shrink are told by nobody else. */
+	if (unlikely(!list_empty(&t->starved)))
+		conn_order(c, CONN_ORDER_BUFFER);
+}
+
 static void release(struct request *r)
 {
 	struct conn *c = r->conn;
 	struct request_table *t = &c->requests;
 
-	if (r->large) {
-		buffers_put(&c->server->buffers, r->large, r->data_bytes);
-		r->large = NULL;
-	}
+	if (r->large)
+		put_large(r);
 	set_state(r, REQUEST_FREE);
 	list_add_head(&t->free, &r->link); /* warm in the cache */
 	t->nr_free++;
@@ -177,6 +193,8 @@ static void untag(struct request *r)
 
 static void answer(struct request *r, enum brp_status status)
 {
+	if (r->large) /* the answer may have to wait for a peer that does not read */
+		put_large(r);
 	r->status = status;
 	set_state(r, REQUEST_ANSWER);
 	list_add_tail(&r->conn->requests.answers, &r->link);
@@ -322,36 +340,49 @@ void requests_progress(struct conn *c)
 
 /* ---- buffers ------------------------------------------------------------------------------------------------------------ */
 
+/*
+ * No connection may hold more than its share of the buffers: a peer that asks for a lot and then does not send or take the data
+ * must not starve the others.
+ */
+static int get_large(struct request *r)
+{
+	struct conn *c = r->conn;
+	struct request_table *t = &c->requests;
+	struct region *region;
+
+	if (t->large_bytes && t->large_bytes + r->data_bytes > c->server->opt.buffer_bytes / 8)
+		return -EAGAIN;
+	if (buffers_get(&c->server->buffers, r->data_bytes, &t->waiter, &r->large, &region)) {
+		r->large = NULL;
+		return -EAGAIN;
+	}
+	t->large_bytes += r->data_bytes;
+	r->xfer.mem = region->memory[c->fabric_index];
+	return 0;
+}
+
 /* A buffer for the request's data, or -EAGAIN: in the queue of the starved. Nobody overtakes those who wait already. */
 static int get_buffer(struct request *r)
 {
 	struct request_table *t = &r->conn->requests;
-	unsigned int fabric = r->conn->fabric_index;
-	struct region *region;
 
 	if (r->small && r->data_bytes <= t->small_bytes) {
-		r->xfer.mem = r->small_region->memory[fabric];
+		r->xfer.mem = r->small_region->memory[r->conn->fabric_index];
 		return 0;
 	}
-	if (list_empty(&t->starved) &&
-	    !buffers_get(&server_of(r)->buffers, r->data_bytes, &t->waiter, &r->large, &region)) {
-		r->xfer.mem = region->memory[fabric];
+	if (list_empty(&t->starved) && !get_large(r))
 		return 0;
-	}
-	r->large = NULL;
 	list_add_tail(&t->starved, &r->link);
 	return -EAGAIN;
 }
 
 static int feed(struct request *r)
 {
-	struct region *region;
+	int err = get_large(r);
 
-	if (buffers_get(&server_of(r)->buffers, r->data_bytes, &r->conn->requests.waiter, &r->large,
-			&region))
-		return -EAGAIN;
+	if (err)
+		return err;
 	list_del(&r->link);
-	r->xfer.mem = region->memory[r->conn->fabric_index];
 	if (r->state == REQUEST_PULL) {
 		r->xfer.local = r->large;
 		fabric_pull_ready(r->conn->fc, &r->xfer);
@@ -494,7 +525,7 @@ void requests_pull_done(struct conn *c, struct fabric_xfer *x, int status)
 {
 	struct request *r = container_of(x, struct request, xfer);
 
-	(void)c;
+	conn_heard(c);
 	if (status) {
 		list_del(&r->link); /* may be starved */
 		untag(r);
@@ -508,8 +539,8 @@ void requests_pull_done(struct conn *c, struct fabric_xfer *x, int status)
 
 void requests_push_done(struct conn *c, struct fabric_xfer *x, int status)
 {
-	(void)c;
 	(void)status; /* a failed push comes with closed() */
+	conn_heard(c);
 	release(container_of(x, struct request, xfer));
 }
 

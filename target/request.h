@@ -62,6 +62,8 @@ struct request_table {
 	struct list free;
 	unsigned int nr_free;
 	unsigned int nr_busy;	   /* not FREE */
+	unsigned int nr_moving;	   /* PULL or PUSH */
+	size_t large_bytes;	   /* arena buffers held */
 	struct list starved;	   /* want an arena buffer, in order */
 	struct list answers;
 	struct list granted;	   /* gate.lock: struct gate_entry that may pass */

@@ -22,6 +22,9 @@ struct ticker {
 /* What a peer may take to see our orderly end. */
 #define CLOSE_TIMEOUT_S 5
 
+/* What a peer may take to send data it announced or to take data it asked for, without moving a byte. */
+#define STALL_TIMEOUT_S 30
+
 static bool is_silent(const struct conn *c, unsigned int now_s)
 {
 	unsigned int closing_s = atomic_load(&c->closing_s);
@@ -32,6 +35,8 @@ static bool is_silent(const struct conn *c, unsigned int now_s)
 		return now_s - closing_s > CLOSE_TIMEOUT_S;
 	if (!atomic_load(&c->is_set_up))
 		return now_s - c->born_s > SETUP_TIMEOUT_S;
+	if (atomic_load(&c->is_moving) && quiet_s > STALL_TIMEOUT_S)
+		return true;
 	return keepalive_ms && quiet_s > 1 + 3 * (uint64_t)keepalive_ms / 1000;
 }
 

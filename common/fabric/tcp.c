@@ -311,7 +311,7 @@ static int tcp_poll(struct fabric_conn *base)
 		handled |= poll_blocked(c);
 	handled |= tcp_tx_report(c);
 	if (likely(c->state == TCPC_OPEN))
-		handled |= tcp_rx_poll(c);
+		handled |= tcp_rx_poll(c, handled == 0);
 	if (unlikely(c->state == TCPC_CLOSING))
 		handled |= poll_closing(c);
 	if (unlikely(c->tx.error)) /* after what the peer said before it left */

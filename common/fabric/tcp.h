@@ -157,8 +157,11 @@ size_t tcp_tx_bytes(const struct fabric_params *params);
 void tcp_rx_init(struct tcp_conn *c, char *p);
 void tcp_tx_init(struct tcp_conn *c, char *p);
 
-/* Receives and calls back, within a budget. Returns > 0 when it did something. */
-int tcp_rx_poll(struct tcp_conn *c);
+/*
+ * Receives and calls back, within a budget. Returns > 0 when it did something. is_idle: nothing else was done in this pass, so
+ * that the caller will sleep if this does nothing either.
+ */
+int tcp_rx_poll(struct tcp_conn *c, bool is_idle);
 /* TCPC_CLOSING: throws away what comes, until the end of the stream. */
 int tcp_rx_drain(struct tcp_conn *c);
 void tcp_rx_cancel(struct tcp_conn *c); /* pull_done(-ECANCELED) for all */

@@ -337,7 +337,7 @@ static bool receive(struct tcp_conn *c)
 	return false;
 }
 
-int tcp_rx_poll(struct tcp_conn *c)
+int tcp_rx_poll(struct tcp_conn *c, bool is_idle)
 {
 	struct tcp_rx *rx = &c->rx;
 	int handled = 0;
@@ -348,7 +348,7 @@ int tcp_rx_poll(struct tcp_conn *c)
 		consume(c);
 	}
 	if (rx->is_dry && handled == 0) {
-		rx->is_dry = false;
+		rx->is_dry = !is_idle;
 		return 0;
 	}
 	for (int i = 0; i < READ_BUDGET; i++) {

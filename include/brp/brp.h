@@ -91,7 +91,7 @@ BRP_API int brp_connect_fd(const struct brp_session *s);
  * returns. NULL is fine. */
 BRP_API void brp_disconnect(struct brp_session *s);
 
-/* Words for the last failure of a brp_connect* or brp_list call in this thread, or of this session. Never NULL. */
+/* Words for the last failure of a brp_connect*, brp_list or brp_mem_register call in this thread, or of this session. Never NULL. */
 BRP_API const char *brp_last_error(void);
 BRP_API const char *brp_session_error(const struct brp_session *s);
 
@@ -179,7 +179,8 @@ BRP_API void brp_kick(struct brp_queue *q);
  * once the connection is gone and every request was completed. */
 BRP_API int brp_poll(struct brp_queue *q);
 
-/* The same, but sleeps until at least one completion or timeout_ms (-1 = no limit); 0 = time-out. */
+/* The same, but sleeps until at least one completion or timeout_ms (-1 = no limit); 0 = time-out, or a signal was caught.
+ * brp_poll() and brp_wait() called from a done() give -EDEADLK. */
 BRP_API int brp_wait(struct brp_queue *q, int timeout_ms);
 
 /* For event loops: when readable, call brp_poll(). Before sleeping on it brp_poll() must have returned 0 after the last submit. */

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Spinning (poll_us = -1): where answers come within a few microseconds, sleeping and being woken
+ * would be most of a wait. So a wait spins for about twice what spinning took on average. When it
+ * was in vain a few times, or takes long, spinning pauses, for longer and longer, and is then tried
+ * again. What a sleep took says nothing: most of it can be the waking. Nothing on the wire, or one
+ * CPU only (the peer may need it): no spinning.
+ */
+#include "initiator/internal.h"
+
+#include <sched.h>
+
+#define SPIN_WORTH_NS   (25 * NS_PER_US) /* go on spinning only when it mostly takes less */
+#define SPIN_MAX_NS     (50 * NS_PER_US) /* longest spin of a wait */
+#define SPIN_SLACK_NS   (5 * NS_PER_US)
+#define SPIN_TRIES      8u /* waits before the average counts: the target may have to wake up first */
+#define SPIN_MAX_MISSES 8u  /* in a row */
+#define SPIN_MIN_PAUSE  64u /* waits */
+#define SPIN_MAX_PAUSE  4096u
+
+static bool has_one_cpu(void)
+{
+	static atomic_int nr_cpus; /* 0: not asked yet */
+	cpu_set_t set;
+	int n = atomic_load_explicit(&nr_cpus, memory_order_relaxed);
+
+	if (n == 0) {
+		n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 2;
+		atomic_store_explicit(&nr_cpus, n, memory_order_relaxed);
+	}
+	return n == 1;
+}
+
+uint64_t ini_spin_budget(struct brp_queue *q)
+{
+	int poll_us = q->session->opt.poll_us;
+	struct ini_spin *s = &q->spin;
+
+	if (poll_us >= 0)
+		return (uint64_t)poll_us * NS_PER_US;
+	if (q->on_wire == 0 || has_one_cpu())
+		return 0;
+	if (s->pause > 0) {
+		s->pause--;
+		return 0;
+	}
+	return s->ewma_ns ? MIN(2 * s->ewma_ns + SPIN_SLACK_NS, SPIN_MAX_NS) : SPIN_MAX_NS;
+}
+
+static void stop_spinning(struct ini_spin *s)
+{
+	s->next_pause = MIN(MAX(2 * s->next_pause, SPIN_MIN_PAUSE), SPIN_MAX_PAUSE);
+	s->pause = s->next_pause;
+	s->misses = 0;
+	s->tries = 0;
+	s->ewma_ns = 0;
+}
+
+void ini_spin_learn(struct ini_spin *s, uint64_t waited_ns, bool has_slept)
+{
+	if (has_slept) {
+		if (++s->misses >= SPIN_MAX_MISSES)
+			stop_spinning(s);
+		return;
+	}
+	s->ewma_ns = s->ewma_ns ? (7 * s->ewma_ns + waited_ns) / 8 : waited_ns;
+	s->misses = 0;
+	if (s->tries < SPIN_TRIES)
+		s->tries++;
+	else if (s->ewma_ns > SPIN_WORTH_NS)
+		stop_spinning(s);
+	else if (s->next_pause > SPIN_MIN_PAUSE)
+		s->next_pause--; /* it pays: believe in it again, slowly */
+}
