@@ -51,6 +51,9 @@ static int make_fabric(struct brp_session *s)
 		return ini_last_error_set(r, "this build has no RDMA; use brp+tcp://");
 	if (r < 0 && why.text[0])
 		return ini_last_error_set(r, "%s", why.text);
+	if (r == -ENODEV)
+		return ini_last_error_set(r, "no RDMA device on this machine; brp+tcp:// works "
+					     "without");
 	if (r < 0)
 		return ini_last_error_set(r, "cannot set up %s: %s", name, strerror(-r));
 	return 0;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* See fault.h. Each connection and listener of ours has one of the inner fabric, whose ctx it is.
- */
+/* See fault.h. Each connection and listener of ours has one of the inner fabric, as its ctx. */
 #include "common/fabric/fault.h"
 
 #include <errno.h>
@@ -42,8 +41,7 @@ static struct fabric_conn *inner_of(const struct fabric_conn *c)
 	return ((const struct fault_conn *)c)->inner;
 }
 
-/* ---- what goes wrong --------------------------------------------------------------------------
- */
+/* ---- what goes wrong ------------------------------------------------------------------------- */
 
 static bool is_nth(atomic_uint *count, unsigned int nth)
 {
@@ -76,8 +74,7 @@ static void count_message(struct fault_conn *c)
 		act(c);
 }
 
-/* ---- callbacks of the inner connection --------------------------------------------------------
- */
+/* ---- callbacks of the inner connection ------------------------------------------------------- */
 
 static void on_connected(struct fabric_conn *inner)
 {
@@ -148,8 +145,7 @@ static const struct fabric_handler inner_handler = {
 	.closed = on_closed,
 };
 
-/* ---- connections ------------------------------------------------------------------------------
- */
+/* ---- connections ----------------------------------------------------------------------------- */
 
 static struct fault_conn *conn_alloc(struct fabric *f)
 {
@@ -287,8 +283,7 @@ static int fault_push(struct fabric_conn *base, struct fabric_xfer *x)
 	return r < 0 ? r : fabric_push(inner_of(base), x);
 }
 
-/* ---- listening --------------------------------------------------------------------------------
- */
+/* ---- listening ------------------------------------------------------------------------------- */
 
 static void on_incoming(struct fabric_listener *inner_listener, struct fabric_conn *inner,
 			void *ctx)
@@ -357,8 +352,7 @@ static void fault_reject(struct fabric_conn *base)
 	free(base);
 }
 
-/* ---- the fabric -------------------------------------------------------------------------------
- */
+/* ---- the fabric ------------------------------------------------------------------------------ */
 
 static int fault_create(const struct fabric_ops *ops, struct fabric **ret_fabric)
 {

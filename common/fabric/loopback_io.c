@@ -279,6 +279,8 @@ static bool has_ready_pull(const struct loop_conn *c)
 {
 	struct list *node;
 
+	if (c->is_closing)
+		return false;
 	list_for_each (node, &c->pulls) {
 		if (is_ready(list_entry(node, struct fabric_xfer, link)))
 			return true;
@@ -304,6 +306,8 @@ static int poll_pulls(struct loop_conn *c)
 {
 	struct list *node, *tmp;
 
+	if (c->is_closing)
+		return 0;
 	list_for_each_safe (node, tmp, &c->pulls) {
 		struct fabric_xfer *x = list_entry(node, struct fabric_xfer, link);
 

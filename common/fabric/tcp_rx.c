@@ -408,12 +408,6 @@ int tcp_pull(struct fabric_conn *base, struct fabric_xfer *x)
 	return 0;
 }
 
-static void set_ready(struct tcp_rx *rx)
-{
-	rx->is_ready = true;
-	rx->is_dry = false; /* edges were ignored during the pause */
-}
-
 void tcp_pull_ready(struct fabric_conn *base, struct fabric_xfer *x)
 {
 	struct tcp_rx *rx = &to_tcp(base)->rx;
@@ -421,7 +415,7 @@ void tcp_pull_ready(struct fabric_conn *base, struct fabric_xfer *x)
 	if (!rx->is_starving || rx->pulls.next != &x->link)
 		return;
 	rx->is_starving = false;
-	set_ready(rx);
+	rx->is_ready = true;
 }
 
 void tcp_resume(struct fabric_conn *base)
@@ -431,7 +425,7 @@ void tcp_resume(struct fabric_conn *base)
 	if (!rx->is_refused)
 		return;
 	rx->is_refused = false;
-	set_ready(rx);
+	rx->is_ready = true;
 }
 
 void tcp_rx_cancel(struct tcp_conn *c)
