@@ -1,0 +1,12 @@
+#!/bin/bash
+# Sessions: the newer epoch fences the older, stale and foreign logins are refused (protocol.md 4.2).
+# transports: tcp
+# quick: tcp
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+make_file disk.img 16M
+# Half a second per write: the fence must wait for the device.
+start_target --dev ram:16M,name=vol --dev "$file,name=slow,fault=delay=500ms"
+python3 "$proto_dir/epochs.py" "$BRP_TEST_ADDRESS" "$target_port" vol slow
+stop_target

@@ -1,0 +1,23 @@
+#!/bin/bash
+# What a client must be told: nobody listens, wrong volume, wrong URI, ranges, alignment, read-only.
+# transports: tcp rdma
+# quick: tcp rdma
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+make_file disk.img 16M
+start_target --dev ram:16M --dev ram:16M,name=small,block=512 --dev "$file,name=locked,ro"
+ops refused ram
+ops refused small
+ops refused locked
+ops refused ram --read-only
+refuses 3 'nothere' "$brp_ops" shapes "$target_uri/nothere"
+one_line
+for uri in "http://$BRP_TEST_ADDRESS/ram" "$scheme://$BRP_TEST_ADDRESS:99999/ram" "$scheme://" "$target_uri" \
+	"$scheme://$BRP_TEST_ADDRESS:x/ram" "$target_uri/a b" ""; do
+	refuses 3 '.' "$brp_ops" shapes "$uri"
+	one_line
+done
+stop_target
+refuses 3 "refused" "$brp_ops" shapes "$target_uri/ram"
+one_line

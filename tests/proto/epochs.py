@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""epochs.py ADDRESS PORT VOLUME SLOW_VOLUME - the admission barrier of protocol.md 4.2, by raw bytes. Writes to SLOW_VOLUME
+take half a second."""
+
+import sys
+import time
+import uuid
+
+from brpwire import *  # noqa: F403
+
+ADDRESS, PORT, VOLUME, SLOW = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
+
+
+def greeted():
+    c = Conn(ADDRESS, PORT)
+    assert c.hello()['status'] == OK
+    return c
+
+
+def identity():
+    return {'host': uuid.uuid4().bytes, 'session': uuid.uuid4().bytes}
+
+
+def newer_fences_older():
+    who = identity()
+    with greeted() as old, greeted() as new:
+        assert old.login(VOLUME, epoch=5, **who)['status'] == OK
+        assert new.login(VOLUME, epoch=6, **who)['epoch'] == 6
+        old.expect_closed()
+        new.send(jumbo([request(READ, 0, key=0)], epoch=6))
+        assert new.wait(0) == OK
+
+
+def older_is_stale():
+    who = identity()
+    with greeted() as new:
+        assert new.login(VOLUME, epoch=9, **who)['status'] == OK
+        with greeted() as old:
+            reply = old.login(VOLUME, epoch=8, **who)
+            assert (reply['status'], reply['epoch']) == (STALE_EPOCH, 9), reply
+            old.expect_closed()
+        new.send(keepalive(1, epoch=9))
+        new.expect(KEEPALIVE_REPLY)
+
+
+def stale_is_remembered():
+    who = identity()
+    with greeted() as c:
+        assert c.login(VOLUME, epoch=4, **who)['status'] == OK
+        c.send(goodbye(epoch=4))
+        c.expect_closed()
+    with greeted() as c:
+        assert c.login(VOLUME, epoch=3, **who)['status'] == STALE_EPOCH
+
+
+def foreign_host_is_denied():
+    who = identity()
+    with greeted() as c, greeted() as thief:
+        assert c.login(VOLUME, epoch=1, **who)['status'] == OK
+        who['host'] = uuid.uuid4().bytes
+        assert thief.login(VOLUME, epoch=2, **who)['status'] == DENIED
+        c.send(keepalive(1, epoch=1))
+        c.expect(KEEPALIVE_REPLY)
+
+
+def two_queues_of_one_epoch():
+    who = identity()
+    with greeted() as a, greeted() as b, greeted() as again:
+        assert a.login(VOLUME, queues=2, index=0, **who)['status'] == OK
+        assert b.login(VOLUME, queues=2, index=1, **who)['status'] == OK
+        assert again.login(VOLUME, queues=2, index=1, **who)['status'] == BUSY
+
+
+def fence_waits_for_the_device():
+    """The new epoch is admitted only when the old one's write is out of the device, and nothing of it comes later."""
+    who = identity()
+    old_data, new_data = b'o' * 4096, b'n' * 4096
+    with greeted() as old, greeted() as new:
+        block = old.login(SLOW, epoch=1, **who)['block']
+        blocks = 4096 // block
+        old.send(jumbo([capsule_write(0, 0, old_data, blocks)], old_data))
+        time.sleep(0.1)
+        start = time.monotonic()
+        assert new.login(SLOW, epoch=2, **who)['status'] == OK
+        waited = time.monotonic() - start
+        assert waited > 0.2, 'admitted after %.2f s, before the write was over' % waited
+        new.send(jumbo([capsule_write(1, 0, new_data, blocks)], new_data, epoch=2))
+        assert new.wait(1) == OK
+        time.sleep(0.7)
+        new.send(jumbo([request(READ, 2, 0, blocks, key=2)], epoch=2))
+        assert new.wait(2) == OK and new.data[2] == new_data
+
+
+def main():
+    nr_failed = 0
+    for test in (newer_fences_older, older_is_stale, stale_is_remembered, foreign_host_is_denied,
+                 two_queues_of_one_epoch, fence_waits_for_the_device):
+        try:
+            test()
+            print('ok - ' + test.__name__)
+        except Exception as e:
+            nr_failed += 1
+            print('not ok - %s: %s %s' % (test.__name__, type(e).__name__, e))
+    return nr_failed != 0
+
+
+sys.exit(main())

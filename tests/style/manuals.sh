@@ -1,0 +1,24 @@
+#!/bin/bash
+# --help and the manual page of a program name the same options; manual pages are well-formed.
+# shellcheck source=tests/style/common
+. "$(dirname "$0")/common"
+
+status=0
+long_options() {
+	sed 's/\\-/-/g' | grep -oE -- '(^|[^[:alnum:]-])--[a-z][a-z-]+' | grep -oE -- '--[a-z-]+' | sort -u
+}
+
+for page in docs/man/*.[1-8]; do
+	[ -e "$page" ] || continue
+	mandoc -T lint -W error "$page" || status=1
+	name=${page##*/}
+	name=${name%.*}
+	program=$(find "${BRP_BUILD:?}/target" "$BRP_BUILD/bench" "$BRP_BUILD/initiator" -maxdepth 1 -type f \
+		-name "$name" 2>/dev/null | head -n 1)
+	[ -n "$program" ] || continue
+	diff <("$program" --help | long_options) <(mandoc -T ascii "$page" | col -b | long_options) || {
+		echo "$name: --help (<) and its manual page (>) name different options"
+		status=1
+	}
+done
+exit $status
