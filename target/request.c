@@ -112,10 +112,11 @@ int requests_init(struct conn *c)
 	t->nr_all = depth + MIN(depth, MAX_LINGERING);
 	t->all = calloc(t->nr_all, sizeof(*t->all));
 	t->by_index = calloc(depth, sizeof(*t->by_index));
+	t->last_jumbo = calloc(depth, sizeof(*t->last_jumbo));
 	t->is_in_place = c->volume->info.is_inline && !c->server->opt.is_serial &&
 			 c->volume->info.align_bytes <= 1;
 	t->small_bytes = BRP_DEFAULT_IN_CAPSULE_BYTES;
-	if (!t->all || !t->by_index)
+	if (!t->all || !t->by_index || !t->last_jumbo)
 		return -ENOMEM;
 	if (needs_small_buffers(c)) {
 		t->slab_bytes = t->nr_all * t->small_bytes;
@@ -137,9 +138,11 @@ void requests_finish(struct conn *c)
 	assert(t->nr_busy == 0);
 	if (t->slab)
 		buffers_put(&c->server->buffers, t->slab, t->slab_bytes);
+	free(t->last_jumbo);
 	free(t->by_index);
 	free(t->all);
 	t->slab = NULL;
+	t->last_jumbo = NULL;
 	t->by_index = NULL;
 	t->all = NULL;
 }
@@ -489,6 +492,15 @@ static void start(struct request *r, const void *msg)
 	}
 }
 
+/* Answered within this very pass is in flight too, as far as the peer can know. */
+static bool is_in_flight(struct request_table *t, uint16_t index)
+{
+	bool is_twice = t->last_jumbo[index] == t->nr_jumbos;
+
+	t->last_jumbo[index] = t->nr_jumbos;
+	return is_twice || t->by_index[index];
+}
+
 int requests_jumbo(struct conn *c, const void *buf, uint32_t bytes, const char **ret_what)
 {
 	struct request_table *t = &c->requests;
@@ -503,16 +515,16 @@ int requests_jumbo(struct conn *c, const void *buf, uint32_t bytes, const char *
 		t->is_holding = true;
 		return -EAGAIN;
 	}
+	t->nr_jumbos++;
 	for (int i = 0; i < n; i++) {
-		struct request **slot = &t->by_index[brp_tag_index(wire[i].tag)];
 		struct request *r;
 
-		if (*slot) {
+		if (is_in_flight(t, brp_tag_index(wire[i].tag))) {
 			*ret_what = "tag in flight used again";
 			return -EPROTO;
 		}
 		r = take(t);
-		*slot = r;
+		t->by_index[brp_tag_index(wire[i].tag)] = r;
 		r->wire = wire[i];
 		start(r, buf);
 	}

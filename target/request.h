@@ -54,6 +54,7 @@ struct request_table {
 	struct request *all;
 	unsigned int nr_all;
 	struct request **by_index; /* [queue depth]: request whose tag is in flight, or NULL */
+	uint64_t *last_jumbo;	   /* [queue depth]: number of the jumbo command that used the index last */
 	void *slab;		   /* small buffers of all; NULL when the volume needs none */
 	size_t slab_bytes;
 	size_t small_bytes;
@@ -61,6 +62,7 @@ struct request_table {
 
 	struct list free;
 	unsigned int nr_free;
+	uint64_t nr_jumbos;	   /* received */
 	unsigned int nr_busy;	   /* not FREE */
 	unsigned int nr_moving;	   /* PULL or PUSH */
 	size_t large_bytes;	   /* arena buffers held */

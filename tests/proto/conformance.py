@@ -113,7 +113,6 @@ GREETED_PROTOCOL = {
     'LOGIN with bytes behind the name': login(name=b'vol\0x'),
     'LOGIN without end of the host name': login(VOLUME, host_name=b'x' * 64),
     'LIST with reserved bytes': list_volumes(tail=b'\1' * 12),
-    'KEEPALIVE of another epoch': keepalive(epoch=7),
 }
 
 
@@ -315,7 +314,6 @@ READY_PROTOCOL = {
     'RESPONSE': frame(message(RESPONSE, bytes(16), count=1, epoch=1)),
     'LIST': frame(list_volumes(epoch=1)),
     'HELLO': frame(hello()),
-    'KEEPALIVE without epoch': frame(keepalive()),
 }
 
 # What breaks the byte stream: closed, with or without a word.
