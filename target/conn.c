@@ -238,9 +238,11 @@ static void note_moving(struct conn *c)
 /* One pass: hear, work, answer. True when there may be more to do at once. */
 static bool pass(struct conn *c)
 {
+	int handled = 0;
+
 	take_orders(c);
 	if (!c->is_fabric_closed)
-		fabric_poll(c->fc);
+		handled = fabric_poll(c->fc);
 	if (unlikely(c->owes_keepalive))
 		pay_keepalive(c);
 	requests_progress(c);
@@ -250,7 +252,8 @@ static bool pass(struct conn *c)
 		return false;
 	fabric_flush(c->fc);
 	note_moving(c);
-	return fabric_arm(c->fc) > 0;
+	/* Only a pass that found nothing may arm and sleep: the others may have left something behind (fabric.h). */
+	return handled > 0 || fabric_arm(c->fc) > 0;
 }
 
 static bool is_over(const struct conn *c)
