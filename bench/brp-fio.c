@@ -157,7 +157,7 @@ static struct fio_option options[] = {
 	{},
 };
 
-/* ---- options ------------------------------------------------------------------------------- */
+/* ---- options ---------------------------------------------------------------------------- */
 
 static int parse_merge(const char *s, struct brp_options *opt)
 {
@@ -215,7 +215,7 @@ static int fill_options(const struct thread_data *td, struct brp_options *opt)
 	return eo->poll_us ? parse_poll(eo->poll_us, opt) : 0;
 }
 
-/* ---- connecting ---------------------------------------------------------------------------- */
+/* ---- connecting ------------------------------------------------------------------------- */
 
 static int connect_volume(const struct thread_data *td, struct brp_session **ret_session,
 			  struct brp_info *info)
@@ -389,7 +389,7 @@ static void brp_fio_cleanup(struct thread_data *td)
 	td->io_ops_data = NULL;
 }
 
-/* ---- memory -------------------------------------------------------------------------------- */
+/* ---- memory ----------------------------------------------------------------------------- */
 
 static void unregister_buffers(struct engine *e)
 {
@@ -404,7 +404,9 @@ static int register_buffers(struct thread_data *td, struct engine *e)
 	int r = 0;
 
 	unregister_buffers(e);
-	if (td->orig_buffer) /* a job that only trims has none */
+	if (!td->orig_buffer && (td_read(td) || td_write(td)))
+		r = -ENOMEM; /* fio 3.33 goes on without, where there are no huge pages say */
+	else if (td->orig_buffer) /* a job that only trims has none */
 		r = brp_mem_register(e->session, td->orig_buffer, td->orig_buffer_size, &e->mem);
 	if (r < 0) {
 		log_err("brp: cannot register %zu bytes of buffers: %s%s\n", td->orig_buffer_size,
@@ -456,15 +458,17 @@ static void brp_fio_io_u_free(struct thread_data *td, struct io_u *u)
 	unregister_buffers(e);
 }
 
-/* ---- I/O --------------------------------------------------------------------------------------
- */
+/* ---- I/O -------------------------------------------------------------------------------- */
 
+/* What an errno cannot tell, once. Says nothing as long as the connection is fine. */
 static void say_lost(struct engine *e)
 {
-	if (e->has_said_lost)
+	const char *why = brp_session_error(e->session);
+
+	if (e->has_said_lost || !why[0])
 		return;
 	e->has_said_lost = true;
-	log_err("brp: connection lost: %s\n", brp_session_error(e->session));
+	log_err("brp: connection lost: %s\n", why);
 }
 
 static void on_done(void *arg, int result)
@@ -472,6 +476,8 @@ static void on_done(void *arg, int result)
 	struct io_u *u = arg;
 	struct engine *e = u->engine_data;
 
+	if (result < 0)
+		say_lost(e);
 	u->error = (unsigned int)-result;
 	e->done[(e->head + e->nr_done++) & e->mask] = u;
 }
@@ -533,8 +539,7 @@ static enum fio_q_status brp_fio_queue(struct thread_data *td, struct io_u *u)
 	if (r == -EAGAIN)
 		return FIO_Q_BUSY;
 	if (r < 0) {
-		if (r == -ENOTCONN)
-			say_lost(e);
+		say_lost(e);
 		u->error = (unsigned int)-r;
 		return FIO_Q_COMPLETED;
 	}

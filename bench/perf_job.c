@@ -20,7 +20,7 @@
 #define DRAIN_S     30
 #define ALIGN_BYTES 4096u
 
-/* ---- what to do next ---- */
+/* ---- what to do next ------------------------------------------------------------------------- */
 
 static uint64_t next_random(struct perf_job *job)
 {
@@ -138,7 +138,7 @@ static void submit_next(struct perf_slot *slot, uint64_t now)
 	submit(slot, now);
 }
 
-/* ---- completions ---- */
+/* ---- completions ----------------------------------------------------------------------------- */
 
 static void verify(struct perf_slot *slot)
 {
@@ -206,7 +206,7 @@ static void on_done(void *arg, int result)
 	submit_next(slot, now);
 }
 
-/* ---- the thread ---- */
+/* ---- the thread ------------------------------------------------------------------------------ */
 
 static void submit_idle(struct perf_job *job)
 {
@@ -304,7 +304,7 @@ void perf_job_join(struct perf_job *job)
 	pthread_join(job->thread, NULL);
 }
 
-/* ---- life ---- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 int perf_job_init(struct perf_job *job, struct brp_session *s)
 {

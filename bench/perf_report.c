@@ -96,7 +96,7 @@ void perf_report_text(FILE *f, const struct perf_report *r)
 			(unsigned long long)r->sum.verified, (unsigned long long)r->sum.mismatches);
 }
 
-/* ---- JSON ---- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static void json_text(FILE *f, const char *name, const char *s)
 {

@@ -95,7 +95,7 @@ struct result {
 	struct histogram hist; /* of latencies, ns */
 };
 
-/* ---- one end ------------------------------------------------------------------------------- */
+/* ---- one end ---------------------------------------------------------------------------- */
 
 static int end_init(struct end *e, const struct config *cfg, int fd, bool is_server)
 {
@@ -176,7 +176,7 @@ static int complain(const char *what, int r)
 	return 1;
 }
 
-/* ---- server (child) ------------------------------------------------------------------------ */
+/* ---- server (child) --------------------------------------------------------------------- */
 
 static int accept_one(int listener)
 {
@@ -215,7 +215,7 @@ static int serve(const struct config *cfg, int listener)
 	return r == 0 || r == -ECONNRESET || r == -EPIPE ? 0 : complain("server", r);
 }
 
-/* ---- client (parent) ----------------------------------------------------------------------- */
+/* ---- client (parent) -------------------------------------------------------------------- */
 
 /* Answers come in the order of the requests, so a ring of times is enough. */
 static int exchange(struct end *e, struct result *res)
@@ -340,7 +340,7 @@ static int run(const struct config *cfg, struct result *res)
 	return r != 0 || status != 0;
 }
 
-/* ---- output -------------------------------------------------------------------------------- */
+/* ---- output ----------------------------------------------------------------------------- */
 
 static double percentile_us(const struct result *res, double fraction)
 {
@@ -377,7 +377,7 @@ static void print_text(const struct config *cfg, const struct result *res)
 	       (double)res->client_cpu_ns / ops / 1e3, (double)res->server_cpu_ns / ops / 1e3);
 }
 
-/* ---- command line -------------------------------------------------------------------------- */
+/* ---- command line ----------------------------------------------------------------------- */
 
 /* One of two words. */
 static int parse_choice(const char *s, const char *no, const char *yes, bool *ret_is_yes)

@@ -123,7 +123,8 @@ static inline uint16_t brp_tag_index(uint32_t tag)
 	return (uint16_t)tag;
 }
 
-/* One that may have been sent before its sender knew of the login's end: its epoch says nothing, 6.1. */
+/* One that may have been sent before its sender knew of the login's end: its epoch says nothing,
+ * 6.1. */
 static inline bool brp_is_keepalive(enum brp_msg_type type)
 {
 	return type == BRP_MSG_KEEPALIVE || type == BRP_MSG_KEEPALIVE_REPLY;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Arena of I/O buffers. Each region is managed as a binary tree over its pages, kept outside the
- *region itself: what a peer may write to by RDMA holds no pointers of ours. A node of the tree says
- *how large the largest free block below it is; allocating walks down from the root, freeing walks
- *up and merges two free halves on the way.
+ * region itself: what a peer may write to by RDMA holds no pointers of ours. A node of the tree
+ *says how large the largest free block below it is; allocating walks down from the root, freeing
+ *walks up and merges two free halves on the way.
  *
  *	node 1: the whole region; node n: halves 2n and 2n+1; the leaves are pages
  *	free[n] = 0: nothing; k: a block of 2^(k-1) pages
  *
  * One mutex; making a region (mapping and registering it) happens under it too: that is rare, and
- *the others would have to wait for its memory anyway.
+ * the others would have to wait for its memory anyway.
  */
 #include "common/arena.h"
 
@@ -48,7 +48,7 @@ struct arena {
 	size_t used_bytes;
 };
 
-/* --- pages --- */
+/* ---- pages ----------------------------------------------------------------------------------- */
 
 static size_t page_bytes(void)
 {
@@ -113,7 +113,7 @@ void arena_unmap_pages(void *base, size_t bytes)
 		munmap(base, align_up(bytes, page_bytes()));
 }
 
-/* --- the tree of one region --- */
+/* ---- the tree of one region ------------------------------------------------------------------ */
 
 static void tree_init(const struct arena *a, uint8_t *free_below)
 {
@@ -170,7 +170,7 @@ static void tree_give(const struct arena *a, uint8_t *f, size_t page, unsigned i
 	tree_update(f, node, order);
 }
 
-/* --- regions; the lock is held --- */
+/* ---- regions; the lock is held --------------------------------------------------------------- */
 
 static void region_finish(struct arena *a, struct region *r)
 {
@@ -234,7 +234,7 @@ static struct region *region_of(struct arena *a, const void *buf)
 	return NULL;
 }
 
-/* --- the arena --- */
+/* ---- the arena ------------------------------------------------------------------------------- */
 
 static unsigned int log2_ceil(size_t n)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * I/O buffers: page-aligned memory out of a few large regions, each registered with the fabrics once when it is made, so that
- * no I/O registers memory. Bounded: grows region by region up to max_bytes and never beyond. NUMA-placed (libnuma) when a node
- * is given; transparent huge pages where the kernel has them. Thread-safe.
+ * I/O buffers: page-aligned memory out of a few large regions, each registered with the fabrics
+ * once when it is made, so that no I/O registers memory. Bounded: grows region by region up to
+ * max_bytes and never beyond. NUMA-placed (libnuma) when a node is given; transparent huge pages
+ * where the kernel has them. Thread-safe.
  *
  * Sizes are rounded up to powers of two of at least a page (buddy allocator within a region).
  */
@@ -17,10 +18,11 @@ struct arena;
 struct arena_options {
 	size_t region_bytes; /* a power of two, >= 1 MiB; also the largest single buffer */
 	size_t max_bytes;    /* multiple of region_bytes */
-	int numa_node;	     /* -1 = none */
+	int numa_node;       /* -1 = none */
 	/*
-	 * Called when a region is made and before it is unmapped; the handle that region_add returns (*ret_handle) is what
-	 * arena_alloc() hands out with each buffer, e.g. a set of fabric_mem. 0 or negative errno: then the region is not used.
+	 * Called when a region is made and before it is unmapped; the handle that region_add
+	 * returns (*ret_handle) is what arena_alloc() hands out with each buffer, e.g. a set of
+	 * fabric_mem. 0 or negative errno: then the region is not used.
 	 */
 	int (*region_add)(void *ctx, void *base, size_t bytes, void **ret_handle);
 	void (*region_remove)(void *ctx, void *handle);
@@ -30,7 +32,9 @@ struct arena_options {
 int arena_create(const struct arena_options *opt, struct arena **ret_arena);
 void arena_destroy(struct arena *a); /* every buffer was freed; NULL is fine */
 
-/* -ENOMEM: max_bytes is reached (nothing is wrong with the machine; wait for a buffer to be freed). */
+/*
+ * -ENOMEM: max_bytes is reached (nothing is wrong with the machine; wait for a buffer to be freed).
+ */
 int arena_alloc(struct arena *a, size_t bytes, void **ret_buf, void **ret_handle);
 void arena_free(struct arena *a, void *buf, size_t bytes);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Intrusive doubly linked list with a sentinel head; the usual kernel shape. Not thread-safe by itself. */
+/* Intrusive doubly linked list with a sentinel head; the usual kernel shape. Not thread-safe by
+ * itself. */
 #ifndef COMMON_LIST_H
 #define COMMON_LIST_H
 
@@ -60,7 +61,7 @@ static inline struct list *list_pop(struct list *head)
 
 #define list_for_each(pos, head) for (pos = (head)->next; pos != (head); pos = pos->next)
 
-#define list_for_each_safe(pos, tmp, head)                                                         \
+#define list_for_each_safe(pos, tmp, head) \
 	for (pos = (head)->next, tmp = pos->next; pos != (head); pos = tmp, tmp = pos->next)
 
 #endif

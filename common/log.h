@@ -21,8 +21,8 @@ enum log_level {
 };
 
 /*
- * name is kept, not copied: the program's name in front of every line. Without log_init() nothing is written: a library is
- * silent in other people's programs.
+ * name is kept, not copied: the program's name in front of every line. Without log_init() nothing
+ * is written: a library is silent in other people's programs.
  */
 void log_init(const char *name, enum log_level max_level);
 bool log_enabled(enum log_level level);
@@ -39,8 +39,9 @@ void log_at(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 	} while (0)
 
 /*
- * While a capture is set, this thread's first error line goes into its text instead of to stderr: a library says it through its
- * own interface. Later ones of the same mistake and warnings are dropped. NULL ends it.
+ * While a capture is set, this thread's first error line goes into its text instead of to stderr: a
+ * library says it through its own interface. Later ones of the same mistake and warnings are
+ * dropped. NULL ends it.
  */
 struct log_capture {
 	char text[512]; /* empty: no error */

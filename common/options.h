@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Command lines of BRP's programs: one table describes the options, getopt_long() parses by it and
- *--help prints it, so the two cannot disagree. Not reentrant (getopt is not); programs parse once,
- *in main().
+ * --help prints it, so the two cannot disagree. Not reentrant (getopt is not); programs parse once,
+ * in main().
  *
  *	static const struct option_spec specs[] = {
  *		{ "dev", 'd', "SPEC", "export this device; may be repeated", OPT_DEV },

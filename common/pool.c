@@ -89,7 +89,7 @@ struct pool {
  */
 static _Thread_local struct pool *own_pool;
 
-/* --- lists; the lock is held --- */
+/* ---- lists; the lock is held ----------------------------------------------------------------- */
 
 static void push_ready(struct pool *p, struct pool_task *t)
 {
@@ -139,7 +139,7 @@ static void find_thread(struct pool *p)
 		wake_follower(p);
 }
 
-/* --- tasks --- */
+/* ---- tasks ----------------------------------------------------------------------------------- */
 
 /*
  * Notes that t has something to do; true: it became QUEUED and the caller must put it on the ready
@@ -252,7 +252,7 @@ static void bury_dead(struct pool *p)
 	}
 }
 
-/* --- leading --- */
+/* ---- leading --------------------------------------------------------------------------------- */
 
 /* How long to poll before sleeping. */
 static uint64_t poll_budget_ns(const struct pool *p)
@@ -422,7 +422,7 @@ void pool_get_stats(struct pool *p, struct pool_stats *ret_stats)
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* --- life --- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static int pool_init_fds(struct pool *p)
 {

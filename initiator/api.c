@@ -16,7 +16,7 @@ const char *brp_version(void)
 	return BRP_VERSION_TEXT;
 }
 
-/* ---- memory ---- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 int brp_mem_register(struct brp_session *s, void *base, size_t bytes, struct brp_mem **ret_mem)
 {
@@ -59,7 +59,7 @@ void ini_session_free_mems(struct brp_session *s)
 		brp_mem_unregister(list_entry(s->mems.next, struct brp_mem, link));
 }
 
-/* ---- session ---- */
+/* ---- session --------------------------------------------------------------------------------- */
 
 struct brp_queue *brp_session_queue(struct brp_session *s, unsigned int index)
 {

@@ -19,7 +19,7 @@ void ini_conn_set_state(struct ini_conn *c, enum brp_conn_state state)
 	c->state = state;
 }
 
-/* ---- sending ---- */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 void *ini_conn_begin(struct ini_conn *c, uint32_t bytes)
 {
@@ -84,7 +84,7 @@ static void send_goodbye(struct ini_conn *c, enum brp_status status, const char 
 	ini_conn_flush(c);
 }
 
-/* ---- closing ---- */
+/* ---- closing --------------------------------------------------------------------------------- */
 
 void ini_conn_close(struct ini_conn *c, int err, bool is_abort)
 {
@@ -131,7 +131,7 @@ void ini_conn_protocol_error(struct ini_conn *c, const char *what)
 	ini_conn_close(c, -EPROTO, false);
 }
 
-/* ---- what arrives ---- */
+/* ---- what arrives ---------------------------------------------------------------------------- */
 
 static void on_connected(struct fabric_conn *fc)
 {

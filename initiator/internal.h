@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * libbrp inside. A session has queues; a queue has a tag table and a merge engine, which live as
- *long as the queue, and a connection, which may be replaced (other address now, reconnect later).
+ * long as the queue, and a connection, which may be replaced (other address now, reconnect later).
  *
  *	api.c      session.c ── setup.c (HELLO, LOGIN), list.c, address.c, ident.c, options.c,
- *error.c │ wait.c ── queue.c ── merge.c │ conn.c ── common/fabric
+ * error.c │ wait.c ── queue.c ── merge.c │ conn.c ── common/fabric
  *
  * Threads: a queue and its connection belong to the thread that uses the queue. What queues of one
- *session share after connecting is constant, atomic (size_blocks, the error), or locked by nothing
- *because only set-up and tear-down use it.
+ * session share after connecting is constant, atomic (size_blocks, the error), or locked by nothing
+ * because only set-up and tear-down use it.
  */
 #ifndef INITIATOR_INTERNAL_H
 #define INITIATOR_INTERNAL_H
@@ -35,7 +35,7 @@
 #define INI_NONE                UINT16_MAX /* no slot */
 #define INI_FOREVER             UINT64_MAX
 
-/* ---- error.c ---- */
+/* ---- error.c --------------------------------------------------------------------------------- */
 
 /* The first error counts. Written once by any thread, then constant until ini_error_reset(). */
 struct ini_error {
@@ -52,7 +52,7 @@ int ini_error_code(const struct ini_error *e); /* 0: none */
 /* What brp_last_error() tells in this thread. Returns err. */
 int ini_last_error_set(int err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* ---- options.c, ident.c ---- */
+/* ---- options.c, ident.c ---------------------------------------------------------------------- */
 
 /* Options with defaults filled in, and checked. */
 int ini_options_resolve(const struct brp_options *opt, struct brp_options *ret_opt);
@@ -61,7 +61,7 @@ int ini_ident_host(const struct brp_options *opt, struct brp_uuid *ret_uuid);
 int ini_ident_random(struct brp_uuid *ret_uuid);
 void ini_ident_host_name(const struct brp_options *opt, char name[BRP_HOST_NAME_BYTES]);
 
-/* ---- conn.c: one connection, from fabric_connect() to closed() ---- */
+/* ---- conn.c: one connection, from fabric_connect() to closed() ------------------------------- */
 
 struct ini_conn {
 	/* constant */
@@ -112,7 +112,7 @@ static inline bool ini_conn_is_over(const struct ini_conn *c)
 	return c->state >= BRP_CONN_CLOSING;
 }
 
-/* ---- setup.c: HELLO, LOGIN, LIST ---- */
+/* ---- setup.c: HELLO, LOGIN, LIST ------------------------------------------------------------- */
 
 void ini_setup_hello(struct ini_conn *c);
 void ini_setup_hello_reply(struct ini_conn *c, const void *buf, uint32_t bytes);
@@ -124,7 +124,7 @@ const char *ini_setup_compare(const struct brp_login_reply *first, const struct 
 void ini_list_request(struct ini_conn *c);
 void ini_list_reply(struct ini_conn *c, const void *buf, uint32_t bytes);
 
-/* ---- queue.c: tag table ---- */
+/* ---- queue.c: tag table ---------------------------------------------------------------------- */
 
 enum ini_slot_state {
 	INI_SLOT_FREE,
@@ -242,7 +242,7 @@ void ini_queue_fail_all(struct brp_queue *q, int err);
 void ini_queue_response(struct brp_queue *q, const void *buf, uint32_t bytes);
 void ini_queue_notice(struct brp_queue *q, uint32_t tag);
 
-/* ---- merge.c ---- */
+/* ---- merge.c --------------------------------------------------------------------------------- */
 
 int ini_merge_open(struct brp_queue *q, uint32_t max_message_bytes);
 void ini_merge_close(struct brp_queue *q); /* forgets what was gathered and frees */
@@ -252,7 +252,7 @@ void ini_merge_add(struct brp_queue *q, uint16_t index);
 void ini_merge_kick(struct brp_queue *q, enum ini_reason reason);
 void ini_merge_sendable(struct brp_queue *q);
 
-/* ---- wait.c ---- */
+/* ---- wait.c ---------------------------------------------------------------------------------- */
 
 int ini_wait_attach(
 	struct brp_queue *q);           /* a new connection's descriptors into the queue's epoll */
@@ -264,7 +264,7 @@ uint64_t ini_spin_budget(struct brp_queue *q); /* for how long this wait may spi
 /* After a wait that spun. */
 void ini_spin_learn(struct ini_spin *s, uint64_t waited_ns, bool has_slept);
 
-/* ---- session.c ---- */
+/* ---- session.c ------------------------------------------------------------------------------- */
 
 struct brp_mem {
 	struct list link;

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The merge engine: when requests leave, and in which messages (design: seed paper 4.1;
- *protocol.md 5.1).
+ * protocol.md 5.1).
  *
  * Gathered requests are a ring of slot numbers; messages are built from its head in one go, so no
- *message is half begun while others (a KEEPALIVE_REPLY) want to be sent. Modes:
+ * message is half begun while others (a KEEPALIVE_REPLY) want to be sent. Modes:
  *
  *	off	  a message holds one request and leaves at once
  *	adaptive  nothing on the wire: leaves at once. Else gathered until a completion arrives, the
- *message is full, or the submitter ends its batch
+ * message is full, or the submitter ends its batch
  *	always	  gathered until the window is over or the message is full, whatever the load
  *
  * A request that is not mergeable takes along what is gathered, as the last one of the message.
  *
  * Messages of one burst are flushed together when it ends; at once when something waits for them to
- *arrive: the wire was idle, or a message's worth has piled up.
+ * arrive: the wire was idle, or a message's worth has piled up.
  */
 #include "initiator/internal.h"
 
@@ -78,7 +78,7 @@ static struct ini_slot *gathered(const struct brp_queue *q, uint32_t i, uint16_t
 	return &q->slots[*ret_index];
 }
 
-/* ---- messages ---- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 /* How many from the head of the ring go into the next message; at least one. */
 static uint32_t pick(const struct brp_queue *q)
@@ -242,7 +242,7 @@ static void send_and_flush(struct brp_queue *q, enum ini_reason reason)
 	ini_conn_flush(q->conn);
 }
 
-/* ---- when ---- */
+/* ---- when ------------------------------------------------------------------------------------ */
 
 static bool window_is_over(struct ini_merge *m)
 {

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The tag table of a queue: requests in, completions out, each exactly once. Nothing here allocates
- *after ini_queue_open().
+ * after ini_queue_open().
  *
  *	brp_submit ──▶ slot GATHERED ──merge.c──▶ SENT ──RESPONSE or notice──▶ FREE, done()
  *	                     └──────── connection closed ────────────────────▶ FREE, done(error)
  *
  * done() may submit again: a slot is free and all figures are right before it is called. It is
- *called only from fabric_poll()'s callbacks, so brp_submit() never calls it and nothing recurses.
+ * called only from fabric_poll()'s callbacks, so brp_submit() never calls it and nothing recurses.
  */
 #include "initiator/internal.h"
 
@@ -19,7 +19,7 @@
 
 #include "brp/status.h"
 
-/* ---- life ---- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 int ini_queue_create(struct brp_session *s, unsigned int index, struct brp_queue **ret_queue)
 {
@@ -97,7 +97,7 @@ int ini_queue_open(struct brp_queue *q, const struct brp_login_reply *m)
 	return ini_merge_open(q, q->session->hello.max_message_bytes);
 }
 
-/* ---- completion ---- */
+/* ---- completion ------------------------------------------------------------------------------ */
 
 static void slot_free(struct brp_queue *q, struct ini_slot *slot, uint16_t index)
 {
@@ -241,7 +241,7 @@ void ini_queue_fail_all(struct brp_queue *q, int err)
 	assert(q->in_flight == 0 && q->on_wire == 0);
 }
 
-/* ---- submission ---- */
+/* ---- submission ------------------------------------------------------------------------------ */
 
 static void issue(struct brp_queue *q, const struct brp_io *io, uint64_t offset, uint64_t bytes,
 		  struct ini_parent *parent)

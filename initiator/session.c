@@ -9,8 +9,8 @@
  *	connected
  *
  * The time allowed is for everything; an address that does not answer gets an equal share of what
- *is left, so that one dead address does not use up the others' time. Once a target has answered,
- *its refusal is final.
+ * is left, so that one dead address does not use up the others' time. Once a target has answered,
+ * its refusal is final.
  */
 #include "initiator/internal.h"
 
@@ -24,7 +24,7 @@
 
 #define STEP_MS 100
 
-/* ---- making ---- */
+/* ---- making ---------------------------------------------------------------------------------- */
 
 static int parse_uri(struct brp_session *s, const char *uri)
 {
@@ -115,7 +115,7 @@ static int session_init(struct brp_session *s, const char *uri, const struct brp
 	return r;
 }
 
-/* ---- connecting ---- */
+/* ---- connecting ------------------------------------------------------------------------------ */
 
 /*
  * The longest message we could want to send: on verbs every send slot has that much memory. Without
@@ -351,7 +351,7 @@ int brp_connect(const char *uri, const struct brp_options *opt, struct brp_sessi
 	return r;
 }
 
-/* ---- ending ---- */
+/* ---- ending ---------------------------------------------------------------------------------- */
 
 /* Until the fabric lets go of our memory. An orderly close has INI_CLOSE_TIMEOUT_MS for it, then it
  * is aborted. */

@@ -20,7 +20,7 @@
 #define MAX_PASSES       64u               /* of brp_poll() without a completion */
 #define MAX_SILENT_TICKS 3u
 
-/* ---- descriptors ---- */
+/* ---- descriptors ----------------------------------------------------------------------------- */
 
 static int set_fds(struct brp_queue *q, int op)
 {
@@ -79,7 +79,7 @@ bool ini_wait_sleep(struct brp_queue *q, uint64_t ns)
 	return epoll_wait(q->epoll_fd, events, FABRIC_MAX_FDS + 1, ms) >= 0;
 }
 
-/* ---- one pass ---- */
+/* ---- one pass -------------------------------------------------------------------------------- */
 
 int ini_wait_pass(struct brp_queue *q)
 {
@@ -103,7 +103,7 @@ static bool is_gone(const struct brp_queue *q)
 	return q->conn->state == BRP_CONN_CLOSED;
 }
 
-/* ---- timers ---- */
+/* ---- timers ---------------------------------------------------------------------------------- */
 
 /*
  * Every keepalive_ms: if nothing was sent since the last tick, a KEEPALIVE goes, so the target
@@ -186,7 +186,7 @@ int brp_queue_fd(struct brp_queue *q)
 	return q->epoll_fd;
 }
 
-/* ---- poll ---- */
+/* ---- poll ------------------------------------------------------------------------------------ */
 
 static int called_since(const struct brp_queue *q, uint64_t before)
 {
@@ -240,7 +240,7 @@ void brp_kick(struct brp_queue *q)
 		ini_merge_kick(q, INI_SENT_KICK);
 }
 
-/* ---- wait ---- */
+/* ---- wait ------------------------------------------------------------------------------------ */
 
 static void relax(void)
 {

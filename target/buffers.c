@@ -83,7 +83,8 @@ int buffers_get(struct buffers *b, size_t bytes, struct buffer_waiter *w, void *
 	if (!w)
 		return -ENOMEM;
 	wait_for_buffer(b, w);
-	/* One may have come back between the failure and the entry in the list; nobody would tell us. */
+	/* One may have come back between the failure and the entry in the list; nobody would tell
+	 * us. */
 	if (!arena_alloc(b->arena, bytes, ret_buf, &handle)) {
 		buffers_forget(b, w);
 		*ret_region = handle;
@@ -103,8 +104,9 @@ void buffers_forget(struct buffers *b, struct buffer_waiter *w)
 }
 
 /*
- * Every waiter is told, not only the first: the buffer that came back may be too small for the first one. retry() only
- * wakes a task, so it may be called under our lock, which also keeps the waiter alive (see buffers_forget()).
+ * Every waiter is told, not only the first: the buffer that came back may be too small for the
+ * first one. retry() only wakes a task, so it may be called under our lock, which also keeps the
+ * waiter alive (see buffers_forget()).
  */
 static void tell_waiters(struct buffers *b)
 {

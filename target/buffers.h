@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The target's I/O buffers: an arena whose regions are registered with every fabric the target serves, and the list of those
- * who wait for a buffer when the arena is used up.
+ * The target's I/O buffers: an arena whose regions are registered with every fabric the target
+ * serves, and the list of those who wait for a buffer when the arena is used up.
  */
 #ifndef TARGET_BUFFERS_H
 #define TARGET_BUFFERS_H
@@ -20,7 +20,8 @@ struct region {
 
 struct buffer_waiter {
 	struct list link; /* empty when not waiting */
-	/* A buffer may be free now: have the owner try again. Called under the lock: only wakes a task. */
+	/* A buffer may be free now: have the owner try again. Called under the lock: only wakes a
+	 * task. */
 	void (*retry)(struct buffer_waiter *w);
 };
 
@@ -29,7 +30,7 @@ struct buffers {
 	struct fabric *const *fabrics; /* borrowed from the server */
 	unsigned int nr_fabrics;
 	pthread_mutex_t lock;
-	struct list waiting;	/* locked: struct buffer_waiter */
+	struct list waiting; /* locked: struct buffer_waiter */
 	atomic_uint nr_waiting;
 };
 

@@ -11,7 +11,7 @@
 #include "common/options.h"
 #include "common/strparse.h"
 
-#define MAX_THREADS	256
+#define MAX_THREADS     256
 #define DEFAULT_THREADS 16 /* at most, by default: one per processor */
 
 enum {
@@ -67,14 +67,15 @@ static const struct option_spec specs[] = {
 static const char usage[] =
 	"usage: brp-target --dev SPEC [options]\n"
 	"\n"
-	"Exports block storage over RDMA and TCP. Connect with brp+tcp://HOST/NAME or brp://HOST/NAME.\n"
+	"Exports block storage over RDMA and TCP. Connect with brp+tcp://HOST/NAME or "
+	"brp://HOST/NAME.\n"
 	"\n"
 	"  brp-target --dev /dev/nvme0n1\n"
 	"  brp-target --dev ram:4G,name=fast0 --listen tcp://127.0.0.1\n"
 	"\n"
 	"Exit status: 0 clean end after SIGTERM or SIGINT, 1 could not start, 2 wrong usage.\n";
 
-/* ---- one option --------------------------------------------------------------------------------------------------------- */
+/* ---- one option ------------------------------------------------------------------------------ */
 
 static int add_dev(struct target_config *c, const char *value, const char **ret_why)
 {
@@ -183,7 +184,7 @@ static int apply(struct target_config *c, int id, const char *value, const char 
 	return -EINVAL;
 }
 
-/* ---- file --------------------------------------------------------------------------------------------------------------- */
+/* ---- file ------------------------------------------------------------------------------------ */
 
 struct file_reader {
 	struct target_config *config;
@@ -200,7 +201,8 @@ static const struct option_spec *find_spec(const char *name)
 	return NULL;
 }
 
-/* inih's handler: 0 = error. The first one is said with its cause; inih's line number comes with its return value. */
+/* inih's handler: 0 = error. The first one is said with its cause; inih's line number comes with
+ * its return value. */
 static int on_line(void *ctx, const char *section, const char *name, const char *value)
 {
 	struct file_reader *r = ctx;
@@ -232,7 +234,7 @@ static int read_file(struct target_config *c, const char *path)
 	return -EINVAL;
 }
 
-/* ---- everything --------------------------------------------------------------------------------------------------------- */
+/* ---- everything ------------------------------------------------------------------------------ */
 
 static void set_defaults(struct target_config *c)
 {
@@ -257,7 +259,8 @@ static int on_option(struct target_config *c, struct options_iter *it, int id)
 	case OPTIONS_ERROR:
 		return OPTIONS_EXIT_USAGE;
 	case OPTIONS_ARG:
-		return options_usage_error("brp-target", "unexpected argument '%s'; volumes are given with --dev",
+		return options_usage_error("brp-target",
+					   "unexpected argument '%s'; volumes are given with --dev",
 					   it->value);
 	case OPT_HELP:
 		options_help(stdout, usage, specs, ARRAY_SIZE(specs));
@@ -289,7 +292,8 @@ int config_parse(struct target_config *c, int argc, char **argv)
 			return rc;
 	}
 	if (!c->server.nr_volumes)
-		return options_usage_error("brp-target", "nothing to export: give at least one --dev");
+		return options_usage_error("brp-target",
+					   "nothing to export: give at least one --dev");
 	return CONFIG_RUN;
 }
 

@@ -13,9 +13,9 @@ struct target_config {
 };
 
 /* What to do after config_parse(). */
-#define CONFIG_RUN  -1
-/* Defaults, then argv. CONFIG_RUN, or the exit status to end with (0 after --help and --version, 2 after an error, which has
- * been said on stderr). config_finish() in every case. */
+#define CONFIG_RUN -1
+/* Defaults, then argv. CONFIG_RUN, or the exit status to end with (0 after --help and --version, 2
+ * after an error, which has been said on stderr). config_finish() in every case. */
 int config_parse(struct target_config *c, int argc, char **argv);
 void config_finish(struct target_config *c);
 

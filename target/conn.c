@@ -18,7 +18,7 @@
 /* Our messages under way; RESPONSEs beyond that wait and grow fuller. */
 #define SEND_SLOTS 64
 
-/* ---- state -------------------------------------------------------------------------------------------------------------- */
+/* ---- state ----------------------------------------------------------------------------------- */
 
 void conn_set_state(struct conn *c, enum brp_conn_state to)
 {
@@ -77,7 +77,7 @@ void conn_protocol_error(struct conn *c, const char *what)
 	conn_close(c, BRP_ST_PROTOCOL, what);
 }
 
-/* ---- fabric callbacks --------------------------------------------------------------------------------------------------- */
+/* ---- fabric callbacks ------------------------------------------------------------------------ */
 
 static void on_connected(struct fabric_conn *fc)
 {
@@ -120,7 +120,8 @@ static int on_message(struct fabric_conn *fc, const void *buf, uint32_t bytes)
 		return 0;
 	}
 	if (likely(h.type == BRP_MSG_JUMBO))
-		/* Ending: what was not begun is left to the initiator, which will send it again elsewhere or later. */
+		/* Ending: what was not begun is left to the initiator, which will send it again
+		 * elsewhere or later. */
 		return c->is_draining ? -EAGAIN : on_jumbo(c, buf, bytes);
 	conn_setup_message(c, &h, buf, bytes);
 	return 0;
@@ -174,7 +175,7 @@ static const struct fabric_handler handler = {
 	.closed = on_closed,
 };
 
-/* ---- orders ------------------------------------------------------------------------------------------------------------- */
+/* ---- orders ---------------------------------------------------------------------------------- */
 
 static void cut_off(struct conn *c, const char *why)
 {
@@ -208,7 +209,7 @@ static void take_orders(struct conn *c)
 		requests_buffers_back(c);
 }
 
-/* ---- the task ----------------------------------------------------------------------------------------------------------- */
+/* ---- the task -------------------------------------------------------------------------------- */
 
 static void pay_keepalive(struct conn *c)
 {
@@ -227,7 +228,8 @@ static void pay_keepalive(struct conn *c)
 	c->owes_keepalive = false;
 }
 
-/* For the ticker. With requests that wait for a buffer of ours it is not the peer that holds things up. */
+/* For the ticker. With requests that wait for a buffer of ours it is not the peer that holds things
+ * up. */
 static void note_moving(struct conn *c)
 {
 	bool is_moving = c->requests.nr_moving && list_empty(&c->requests.starved);
@@ -252,7 +254,8 @@ static bool pass(struct conn *c)
 		return false;
 	fabric_flush(c->fc);
 	note_moving(c);
-	/* Only a pass that found nothing may arm and sleep: the others may have left something behind (fabric.h). */
+	/* Only a pass that found nothing may arm and sleep: the others may have left something
+	 * behind (fabric.h). */
 	return handled > 0 || fabric_arm(c->fc) > 0;
 }
 
@@ -275,7 +278,8 @@ static void leave_tables(struct conn *c)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* Nothing of this connection is in the fabric or in the device any more. Leaving the session comes last: it opens the barrier. */
+/* Nothing of this connection is in the fabric or in the device any more. Leaving the session comes
+ * last: it opens the barrier. */
 static void finish(struct conn *c)
 {
 	if (c->state != BRP_CONN_CLOSED)
@@ -309,13 +313,14 @@ static bool run(struct pool_task *t)
 	return true;
 }
 
-/* Also for tasks that the pool ends because it is destroyed; server_stop() has waited for all connections before. */
+/* Also for tasks that the pool ends because it is destroyed; server_stop() has waited for all
+ * connections before. */
 static void end(struct pool_task *t)
 {
 	free(container_of(t, struct conn, task));
 }
 
-/* ---- birth -------------------------------------------------------------------------------------------------------------- */
+/* ---- birth ----------------------------------------------------------------------------------- */
 
 static struct conn *conn_alloc(struct server *s, struct fabric_conn *fc, unsigned int fabric_index)
 {
@@ -387,6 +392,8 @@ void conn_create(struct server *s, struct fabric_conn *fc, unsigned int fabric_i
 		return;
 	}
 	err = add_fds(c);
-	/* Without its descriptors nobody would ever run it: let the task end the connection itself. */
+	/*
+	 * Without its descriptors nobody would ever run it: let the task end the connection itself.
+	 */
 	conn_order(c, err ? CONN_ORDER_ABORT : 0);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * One connection at the target, a task of the pool: set-up (setup.c), then requests (request.c). Everything but what is marked
- * otherwise belongs to the thread that runs the task; others reach it only through orders.
+ * One connection at the target, a task of the pool: set-up (setup.c), then requests (request.c).
+ * Everything but what is marked otherwise belongs to the thread that runs the task; others reach it
+ * only through orders.
  */
 #ifndef TARGET_CONN_H
 #define TARGET_CONN_H
@@ -21,7 +22,7 @@ struct session;
 #define CONN_ORDER_ADMIT  0x01u /* at the barrier: ask again                  */
 #define CONN_ORDER_FENCED 0x02u /* a newer epoch logged in: cut off           */
 #define CONN_ORDER_BUFFER 0x04u /* an I/O buffer may be free                  */
-#define CONN_ORDER_GATE	  0x08u /* the gate let one of our requests pass      */
+#define CONN_ORDER_GATE   0x08u /* the gate let one of our requests pass      */
 #define CONN_ORDER_DRAIN  0x10u /* the target ends: finish, say goodbye       */
 #define CONN_ORDER_ABORT  0x20u /* the target ends, now                       */
 #define CONN_ORDER_SILENT 0x40u /* set-up or keep-alive time is over: cut off */
@@ -39,11 +40,11 @@ struct conn {
 
 	/* atomic, any thread */
 	atomic_uint orders;
-	atomic_uint heard_s;	   /* server.tick_s of the last message or transfer */
-	atomic_bool is_moving;	   /* transfers are under way that need the peer */
-	atomic_uint keepalive_ms;  /* 0: never time out */
-	atomic_bool is_set_up;	   /* LOGIN came: no set-up time-out */
-	atomic_uint closing_s;	   /* server.tick_s + 1 when CLOSING began, 0 before */
+	atomic_uint heard_s;      /* server.tick_s of the last message or transfer */
+	atomic_bool is_moving;    /* transfers are under way that need the peer */
+	atomic_uint keepalive_ms; /* 0: never time out */
+	atomic_bool is_set_up;    /* LOGIN came: no set-up time-out */
+	atomic_uint closing_s;    /* server.tick_s + 1 when CLOSING began, 0 before */
 
 	/* server.lock */
 	struct list server_link;
@@ -58,9 +59,9 @@ struct conn {
 	bool is_draining;
 	bool owes_keepalive;
 	uint64_t keepalive_sequence;
-	struct brp_login login;	/* GREETED, ADMITTING: what was asked for */
+	struct brp_login login; /* GREETED, ADMITTING: what was asked for */
 	struct brp_limits limits;
-	struct volume *volume;	/* READY and after */
+	struct volume *volume; /* READY and after */
 	struct bk_queue *queue;
 	struct request_table requests;
 };
@@ -68,13 +69,15 @@ struct conn {
 /* Takes over fc, which a listener announced: accepts or rejects it. */
 void conn_create(struct server *s, struct fabric_conn *fc, unsigned int fabric_index);
 
-/* Leaves an order and wakes the connection. The caller holds a lock under which the connection unpublishes itself. */
+/* Leaves an order and wakes the connection. The caller holds a lock under which the connection
+ * unpublishes itself. */
 void conn_order(struct conn *c, unsigned int order);
 
 /* Moves on, checked against the table of protocol.md 8. */
 void conn_set_state(struct conn *c, enum brp_conn_state to);
 
-/* Ends the connection with a GOODBYE that carries status and text. Requests in flight run to their end unanswered. */
+/* Ends the connection with a GOODBYE that carries status and text. Requests in flight run to their
+ * end unanswered. */
 void conn_close(struct conn *c, enum brp_status status, const char *text);
 
 /* The peer broke the protocol: logs what, says goodbye, closes. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * --io-mode serial: one device request of a volume at a time (the paper's BRP-1, for comparison). The gate is open to one
- * request; others queue in order and their connections are woken when it is their turn. In parallel mode the gate is
- * always open and costs one test.
+ * --io-mode serial: one device request of a volume at a time (the paper's BRP-1, for comparison).
+ * The gate is open to one request; others queue in order and their connections are woken when it is
+ * their turn. In parallel mode the gate is always open and costs one test.
  */
 #ifndef TARGET_GATE_H
 #define TARGET_GATE_H
@@ -15,14 +15,15 @@
 struct gate_entry {
 	struct list link; /* in gate.waiting, or empty */
 	bool is_waiting;
-	/* Called under the gate's lock when the entry's turn has come: hands it to its connection and wakes that. */
+	/* Called under the gate's lock when the entry's turn has come: hands it to its connection
+	 * and wakes that. */
 	void (*granted)(struct gate_entry *e);
 };
 
 struct gate {
 	bool is_serial; /* constant */
 	pthread_mutex_t lock;
-	bool is_taken;	     /* locked */
+	bool is_taken;       /* locked */
 	struct list waiting; /* locked: struct gate_entry */
 };
 
@@ -36,8 +37,8 @@ void gate_leave(struct gate *g);
 /* True when e was waiting and is not any more; false when it was never waiting or was granted. */
 bool gate_cancel(struct gate *g, struct gate_entry *e);
 
-
-/* Takes one entry out of a connection's list of granted ones, under the gate's lock; NULL when it is empty. */
+/* Takes one entry out of a connection's list of granted ones, under the gate's lock; NULL when it
+ * is empty. */
 struct list *gate_take(struct gate *g, struct list *granted);
 
 #endif

@@ -29,7 +29,8 @@ static int wait_for_signal(const sigset_t *set)
 	return sig;
 }
 
-/* A connection takes three or four descriptors; the soft limit of 1024 is for programs that use select(). */
+/* A connection takes three or four descriptors; the soft limit of 1024 is for programs that use
+ * select(). */
 static void raise_fd_limit(void)
 {
 	struct rlimit lim;

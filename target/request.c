@@ -11,7 +11,8 @@
 #include "target/conn.h"
 #include "target/server.h"
 
-/* A request that was answered may linger in PUSH until the fabric says so: some more objects than tags. */
+/* A request that was answered may linger in PUSH until the fabric says so: some more objects than
+ * tags. */
 #define MAX_LINGERING 64u
 /* Moving this much takes longer than waking a thread: a follower is promoted first. */
 #define PROMOTE_BYTES (256u << 10)
@@ -50,7 +51,7 @@ static void set_state(struct request *r, enum request_state to)
 	r->state = to;
 }
 
-/* ---- table -------------------------------------------------------------------------------------------------------------- */
+/* ---- table ----------------------------------------------------------------------------------- */
 
 static void retry_buffers(struct buffer_waiter *w)
 {
@@ -95,7 +96,8 @@ void requests_prepare(struct request_table *t)
 	t->waiter.retry = retry_buffers;
 }
 
-/* A memory volume is read and written in place: no small buffers. In serial mode data must wait somewhere. */
+/* A memory volume is read and written in place: no small buffers. In serial mode data must wait
+ * somewhere. */
 static bool needs_small_buffers(const struct conn *c)
 {
 	return c->server->opt.is_serial || !c->volume->info.is_inline ||
@@ -192,7 +194,7 @@ static void untag(struct request *r)
 	r->conn->requests.by_index[brp_tag_index(r->wire.tag)] = NULL;
 }
 
-/* ---- answering ---------------------------------------------------------------------------------------------------------- */
+/* ---- answering ------------------------------------------------------------------------------- */
 
 static void answer(struct request *r, enum brp_status status)
 {
@@ -227,14 +229,15 @@ static unsigned int count_answers(struct request_table *t)
 	unsigned int n = 0;
 	struct list *pos;
 
-	list_for_each(pos, &t->answers) {
+	list_for_each (pos, &t->answers) {
 		if (++n == BRP_MAX_RESPONSES)
 			break;
 	}
 	return n;
 }
 
-/* All answers that are there, in as few messages as possible; what finds no send slot waits for the next pass. */
+/* All answers that are there, in as few messages as possible; what finds no send slot waits for the
+ * next pass. */
 static void send_answers(struct conn *c)
 {
 	struct request_table *t = &c->requests;
@@ -260,7 +263,7 @@ static void send_answers(struct conn *c)
 	}
 }
 
-/* ---- device ------------------------------------------------------------------------------------------------------------- */
+/* ---- device ---------------------------------------------------------------------------------- */
 
 static void submit(struct request *r)
 {
@@ -341,11 +344,11 @@ void requests_progress(struct conn *c)
 		send_answers(c);
 }
 
-/* ---- buffers ------------------------------------------------------------------------------------------------------------ */
+/* ---- buffers --------------------------------------------------------------------------------- */
 
 /*
- * No connection may hold more than its share of the buffers: a peer that asks for a lot and then does not send or take the data
- * must not starve the others.
+ * No connection may hold more than its share of the buffers: a peer that asks for a lot and then
+ * does not send or take the data must not starve the others.
  */
 static int get_large(struct request *r)
 {
@@ -364,7 +367,8 @@ static int get_large(struct request *r)
 	return 0;
 }
 
-/* A buffer for the request's data, or -EAGAIN: in the queue of the starved. Nobody overtakes those who wait already. */
+/* A buffer for the request's data, or -EAGAIN: in the queue of the starved. Nobody overtakes those
+ * who wait already. */
 static int get_buffer(struct request *r)
 {
 	struct request_table *t = &r->conn->requests;
@@ -415,7 +419,7 @@ void requests_gate_passed(struct conn *c)
 		submit(container_of(node, struct request, gate.link));
 }
 
-/* ---- starting ----------------------------------------------------------------------------------------------------------- */
+/* ---- starting -------------------------------------------------------------------------------- */
 
 static void start_read(struct request *r)
 {
@@ -531,7 +535,7 @@ int requests_jumbo(struct conn *c, const void *buf, uint32_t bytes, const char *
 	return 0;
 }
 
-/* ---- fabric callbacks --------------------------------------------------------------------------------------------------- */
+/* ---- fabric callbacks ------------------------------------------------------------------------ */
 
 void requests_pull_done(struct conn *c, struct fabric_xfer *x, int status)
 {
@@ -556,7 +560,7 @@ void requests_push_done(struct conn *c, struct fabric_xfer *x, int status)
 	release(container_of(x, struct request, xfer));
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------------------------ */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 static void cancel_list(struct list *head)
 {

@@ -14,10 +14,11 @@
 #include "target/session.h"
 #include "target/ticker.h"
 
-/* Regions of the buffer arena: large enough to be few, small enough that a small target pins little. */
+/* Regions of the buffer arena: large enough to be few, small enough that a small target pins
+ * little. */
 #define REGION_BYTES (16u << 20)
 
-/* ---- fabrics ------------------------------------------------------------------------------------------------------------ */
+/* ---- fabrics --------------------------------------------------------------------------------- */
 
 static bool wants(const struct server *s, enum brp_transport transport)
 {
@@ -38,8 +39,8 @@ static int add_fabric(struct server *s, const char *name)
 }
 
 /*
- * Asked for by --listen: must be there. Not asked for at all: TCP always, RDMA if the machine has a device, and it is said
- * when it has none.
+ * Asked for by --listen: must be there. Not asked for at all: TCP always, RDMA if the machine has a
+ * device, and it is said when it has none.
  */
 static int open_fabrics(struct server *s)
 {
@@ -57,7 +58,7 @@ static int open_fabrics(struct server *s)
 	return 0;
 }
 
-/* ---- volumes ------------------------------------------------------------------------------------------------------------ */
+/* ---- volumes --------------------------------------------------------------------------------- */
 
 static bool is_name_taken(const struct server *s, const char *name)
 {
@@ -125,7 +126,7 @@ struct volume *server_find_volume(struct server *s, const struct brp_login *logi
 	return NULL;
 }
 
-/* ---- start and stop ----------------------------------------------------------------------------------------------------- */
+/* ---- start and stop -------------------------------------------------------------------------- */
 
 static int listen_all(struct server *s)
 {
@@ -208,7 +209,7 @@ static void order_all(struct server *s, unsigned int order)
 {
 	struct list *pos;
 
-	list_for_each(pos, &s->conns)
+	list_for_each (pos, &s->conns)
 		conn_order(list_entry(pos, struct conn, server_link), order);
 }
 
@@ -237,7 +238,8 @@ void server_stop(struct server *s, unsigned int grace_ms)
 		log_warning("cutting off %u connections that did not end within %u ms", s->nr_conns,
 			    grace_ms);
 		order_all(s, CONN_ORDER_ABORT);
-		/* What is left waits for its device only; that cannot be given up without breaking the fence. */
+		/* What is left waits for its device only; that cannot be given up without breaking
+		 * the fence. */
 		while (s->nr_conns)
 			pthread_cond_wait(&s->conn_left, &s->lock);
 	}

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The target as a whole: fabrics, listeners, volumes, buffers, the pool, and the table of connections and sessions.
+ * The target as a whole: fabrics, listeners, volumes, buffers, the pool, and the table of
+ * connections and sessions.
  *
- * Locks: server.lock guards the tables only; it is never taken on the I/O path. Order: server.lock before the locks inside
- * pool, buffers and gate (which take no other).
+ * Locks: server.lock guards the tables only; it is never taken on the I/O path. Order: server.lock
+ * before the locks inside pool, buffers and gate (which take no other).
  */
 #ifndef TARGET_SERVER_H
 #define TARGET_SERVER_H
@@ -29,7 +30,7 @@ struct server_options {
 	unsigned int max_connections;
 	unsigned int max_queue_depth;
 	uint64_t buffer_bytes; /* I/O buffers in all */
-	int numa_node;	       /* of the buffers, -1 = any */
+	int numa_node;         /* of the buffers, -1 = any */
 };
 
 struct listener_task;
@@ -64,8 +65,8 @@ struct server {
 int server_start(struct server *s, const struct server_options *opt);
 
 /*
- * Clean end: stops accepting, lets every connection finish what is in flight and say goodbye, cuts off those that have not
- * within grace_ms, waits until the devices are done, and frees everything.
+ * Clean end: stops accepting, lets every connection finish what is in flight and say goodbye, cuts
+ * off those that have not within grace_ms, waits until the devices are done, and frees everything.
  */
 void server_stop(struct server *s, unsigned int grace_ms);
 

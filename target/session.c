@@ -15,7 +15,7 @@ static struct session *find(struct server *s, const struct brp_uuid *uuid)
 {
 	struct list *pos;
 
-	list_for_each(pos, &s->sessions) {
+	list_for_each (pos, &s->sessions) {
 		struct session *n = list_entry(pos, struct session, link);
 
 		if (brp_uuid_equal(&n->uuid, uuid))
@@ -33,7 +33,7 @@ static void forget_oldest(struct server *s)
 {
 	struct list *pos;
 
-	list_for_each(pos, &s->sessions) {
+	list_for_each (pos, &s->sessions) {
 		struct session *n = list_entry(pos, struct session, link);
 
 		if (!is_idle(n))
@@ -67,7 +67,7 @@ static bool has_older_members(const struct session *n, uint64_t epoch)
 {
 	struct list *pos;
 
-	list_for_each(pos, &n->members) {
+	list_for_each (pos, &n->members) {
 		if (list_entry(pos, struct conn, session_link)->epoch < epoch)
 			return true;
 	}
@@ -78,7 +78,7 @@ static bool has_queue(const struct session *n, const struct brp_login *login)
 {
 	struct list *pos;
 
-	list_for_each(pos, &n->members) {
+	list_for_each (pos, &n->members) {
 		const struct conn *c = list_entry(pos, struct conn, session_link);
 
 		if (c->epoch == login->epoch && c->queue_index == login->queue_index)
@@ -87,19 +87,19 @@ static bool has_queue(const struct session *n, const struct brp_login *login)
 	return false;
 }
 
-/* Cuts off what is older than the session's epoch; whoever waits at the barrier with an older one is told to ask again, and is
- * then refused. */
+/* Cuts off what is older than the session's epoch; whoever waits at the barrier with an older one
+ * is told to ask again, and is then refused. */
 static void fence_older(struct session *n)
 {
 	struct list *pos;
 
-	list_for_each(pos, &n->members) {
+	list_for_each (pos, &n->members) {
 		struct conn *c = list_entry(pos, struct conn, session_link);
 
 		if (c->epoch < n->epoch)
 			conn_order(c, CONN_ORDER_FENCED);
 	}
-	list_for_each(pos, &n->waiting) {
+	list_for_each (pos, &n->waiting) {
 		struct conn *c = list_entry(pos, struct conn, session_link);
 
 		if (c->epoch < n->epoch)
@@ -174,7 +174,7 @@ static void wake_waiting(struct session *n)
 {
 	struct list *pos;
 
-	list_for_each(pos, &n->waiting)
+	list_for_each (pos, &n->waiting)
 		conn_order(list_entry(pos, struct conn, session_link), CONN_ORDER_ADMIT);
 }
 

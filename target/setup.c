@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a connection says before and beside its I/O: HELLO, LIST, LOGIN with the admission barrier, keep-alive, goodbye. */
+/* What a connection says before and beside its I/O: HELLO, LIST, LOGIN with the admission barrier,
+ * keep-alive, goodbye. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,14 +11,15 @@
 #include "target/server.h"
 #include "target/session.h"
 
-/* ---- HELLO, LIST -------------------------------------------------------------------------------------------------------- */
+/* ---- HELLO, LIST ----------------------------------------------------------------------------- */
 
-/* Encodes and queues one message; every set-up message finds a send slot because the peer waits for it. */
-#define SEND(c, bytes, encode, ...)                                                                \
-	({                                                                                         \
-		void *buf_ = fabric_msg_begin((c)->fc, bytes);                                     \
-		int len_ = buf_ ? encode(buf_, bytes, __VA_ARGS__) : -EAGAIN;                      \
-		len_ > 0 ? fabric_msg_commit((c)->fc, (uint32_t)len_, NULL, 0) : len_;             \
+/* Encodes and queues one message; every set-up message finds a send slot because the peer waits for
+ * it. */
+#define SEND(c, bytes, encode, ...)                                                    \
+	({                                                                             \
+		void *buf_ = fabric_msg_begin((c)->fc, bytes);                         \
+		int len_ = buf_ ? encode(buf_, bytes, __VA_ARGS__) : -EAGAIN;          \
+		len_ > 0 ? fabric_msg_commit((c)->fc, (uint32_t)len_, NULL, 0) : len_; \
 	})
 
 static void on_hello(struct conn *c, const void *buf, uint32_t bytes)
@@ -75,7 +77,7 @@ static void on_list(struct conn *c, const void *buf, uint32_t bytes)
 	SEND(c, BRP_MAX_INITIATOR_MSG_BYTES, brp_encode_list_reply, &reply, entries);
 }
 
-/* ---- LOGIN -------------------------------------------------------------------------------------------------------------- */
+/* ---- LOGIN ----------------------------------------------------------------------------------- */
 
 static void send_login_reply(struct conn *c, const struct brp_login_reply *reply)
 {
@@ -163,10 +165,11 @@ static void admit(struct conn *c)
 
 	if (err) {
 		refuse(c, BRP_ST_NO_RESOURCES, c->login.epoch,
-		       err == -ENOMEM ? "the target's I/O buffers are used up (--buffer-memory); ask "
-					"for fewer queues or a smaller queue size"
-				      : "the target cannot open another queue to the device "
-					"(fs.aio-max-nr)");
+		       err == -ENOMEM
+			       ? "the target's I/O buffers are used up (--buffer-memory); ask "
+				 "for fewer queues or a smaller queue size"
+			       : "the target cannot open another queue to the device "
+				 "(fs.aio-max-nr)");
 		return;
 	}
 	c->keepalive_ms = c->login.keepalive_ms;
@@ -174,9 +177,8 @@ static void admit(struct conn *c)
 	fill_login_reply(c, &reply);
 	send_login_reply(c, &reply);
 	log_info("%s: %s logged in to %s, queue %u of %u, depth %u, epoch %llu",
-		 fabric_conn_peer(c->fc), c->login.host_name, c->volume->name,
-		 c->login.queue_index, c->login.queue_count, c->limits.queue_depth,
-		 (unsigned long long)c->login.epoch);
+		 fabric_conn_peer(c->fc), c->login.host_name, c->volume->name, c->login.queue_index,
+		 c->login.queue_count, c->limits.queue_depth, (unsigned long long)c->login.epoch);
 }
 
 void conn_try_admission(struct conn *c)
@@ -210,7 +212,7 @@ static void on_login(struct conn *c, const void *buf, uint32_t bytes)
 	conn_try_admission(c);
 }
 
-/* ---- beside the I/O ----------------------------------------------------------------------------------------------------- */
+/* ---- beside the I/O -------------------------------------------------------------------------- */
 
 static void on_keepalive(struct conn *c, const void *buf, uint32_t bytes)
 {

@@ -22,7 +22,8 @@ struct ticker {
 /* What a peer may take to see our orderly end. */
 #define CLOSE_TIMEOUT_S 5
 
-/* What a peer may take to send data it announced or to take data it asked for, without moving a byte. */
+/* What a peer may take to send data it announced or to take data it asked for, without moving a
+ * byte. */
 #define STALL_TIMEOUT_S 30
 
 static bool is_silent(const struct conn *c, unsigned int now_s)
@@ -46,7 +47,7 @@ static void check_connections(struct server *s)
 	struct list *pos;
 
 	pthread_mutex_lock(&s->lock);
-	list_for_each(pos, &s->conns) {
+	list_for_each (pos, &s->conns) {
 		struct conn *c = list_entry(pos, struct conn, server_link);
 
 		if (is_silent(c, now_s))

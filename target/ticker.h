@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One-second clock that cuts off connections which take too long to set up or fall silent. Runs only while there are any. */
+/* One-second clock that cuts off connections which take too long to set up or fall silent. Runs
+ * only while there are any. */
 #ifndef TARGET_TICKER_H
 #define TARGET_TICKER_H
 

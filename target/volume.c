@@ -12,7 +12,8 @@
 
 static int bad_option(const char *dev, const char *what)
 {
-	log_error("--dev %s: %s; known are name=, ro, block=, cache=writethrough|writeback, node=, force, "
+	log_error("--dev %s: %s; known are name=, ro, block=, cache=writethrough|writeback, node=, "
+		  "force, "
 		  "fault=",
 		  dev, what);
 	return -EINVAL;
@@ -21,7 +22,8 @@ static int bad_option(const char *dev, const char *what)
 static int set_name(struct volume_config *c, const char *dev, const char *name)
 {
 	if (!brp_volume_name_ok(name)) {
-		log_error("--dev %s: \"%s\" cannot be a volume name: letters, digits, '.', '_' and '-' only; "
+		log_error("--dev %s: \"%s\" cannot be a volume name: letters, digits, '.', '_' and "
+			  "'-' only; "
 			  "give one with name=",
 			  dev, name);
 		return -EINVAL;

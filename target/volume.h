@@ -14,7 +14,7 @@
 struct volume_config {
 	char name[BRP_VOLUME_NAME_BYTES];
 	struct bk_spec spec; /* its texts point into `text` or constants */
-	char *text;	     /* owned: the copy of --dev that spec points into */
+	char *text;          /* owned: the copy of --dev that spec points into */
 };
 
 struct volume {
@@ -22,14 +22,17 @@ struct volume {
 	char name[BRP_VOLUME_NAME_BYTES];
 	struct bk_volume *bk;
 	struct bk_info info;
-	struct fabric_mem *memory[TARGET_MAX_FABRICS]; /* whole of a memory volume, by fabric; else NULL */
+	struct fabric_mem
+		*memory[TARGET_MAX_FABRICS]; /* whole of a memory volume, by fabric; else NULL */
 
 	struct gate gate; /* has its own lock */
 };
 
 /*
- * Parses what --dev takes: PATH|ram:SIZE|null:SIZE[,name=NAME][,ro][,block=BYTES][,cache=writethrough|writeback][,node=N]
- * [,force][,fault=PLAN]. fault= takes the rest of the text. 0, or -EINVAL (logged). Freed by volume_config_finish().
+ * Parses what --dev takes:
+ * PATH|ram:SIZE|null:SIZE[,name=NAME][,ro][,block=BYTES][,cache=writethrough|writeback][,node=N]
+ * [,force][,fault=PLAN]. fault= takes the rest of the text. 0, or -EINVAL (logged). Freed by
+ * volume_config_finish().
  */
 int volume_config_parse(const char *dev, struct volume_config *ret_config);
 void volume_config_finish(struct volume_config *c);
@@ -37,7 +40,8 @@ void volume_config_finish(struct volume_config *c);
 int volume_open(const struct volume_config *c, bool is_serial, struct volume **ret_volume);
 void volume_close(struct volume *v); /* no connection uses it; NULL is fine */
 
-/* Registers a memory volume with fabric f, known as number `index`. Nothing to do for other volumes. */
+/* Registers a memory volume with fabric f, known as number `index`. Nothing to do for other
+ * volumes. */
 int volume_register(struct volume *v, struct fabric *f, unsigned int index);
 void volume_unregister(struct volume *v, unsigned int index);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a fabric implements. Private to common/fabric/. One const table per fabric; every op is set; only the checked
- * wrappers in fabric.c call them. Contracts are those of the function of the same name in fabric.h; arguments have been checked.
+ * What a fabric implements. Private to common/fabric/. One const table per fabric; every op is set;
+ * only the checked wrappers in fabric.c call them. Contracts are those of the function of the same
+ * name in fabric.h; arguments have been checked.
  */
 #ifndef FABRIC_PROVIDER_H
 #define FABRIC_PROVIDER_H
@@ -66,18 +67,19 @@ struct fabric_mem {
 struct fabric_listener {
 	struct fabric *fabric;
 	const struct fabric_listen_handler *handler; /* by fabric.c */
-	void *ctx;				     /* by fabric.c */
-	uint16_t port;				     /* by the implementation */
-	char name[FABRIC_ADDR_TEXT];		     /* by the implementation */
+	void *ctx;                                   /* by fabric.c */
+	uint16_t port;                               /* by the implementation */
+	char name[FABRIC_ADDR_TEXT];                 /* by the implementation */
 };
 
 struct fabric_conn {
 	struct fabric *fabric;
-	const struct fabric_handler *handler; /* by fabric.c in connect/accept, before the op runs */
-	void *ctx;			      /* likewise */
-	bool is_closed;			      /* closed() was called */
-	char peer[FABRIC_ADDR_TEXT];	      /* by the implementation */
-	struct fabric_stats stats;	      /* by the implementation */
+	const struct fabric_handler
+		*handler;            /* by fabric.c in connect/accept, before the op runs */
+	void *ctx;                   /* likewise */
+	bool is_closed;              /* closed() was called */
+	char peer[FABRIC_ADDR_TEXT]; /* by the implementation */
+	struct fabric_stats stats;   /* by the implementation */
 };
 
 extern const struct fabric_ops fabric_tcp_ops;

@@ -158,8 +158,8 @@ void tcp_rx_init(struct tcp_conn *c, char *p);
 void tcp_tx_init(struct tcp_conn *c, char *p);
 
 /*
- * Receives and calls back, within a budget. Returns > 0 when it did something. is_idle: nothing else was done in this pass, so
- * that the caller will sleep if this does nothing either.
+ * Receives and calls back, within a budget. Returns > 0 when it did something. is_idle: nothing
+ * else was done in this pass, so that the caller will sleep if this does nothing either.
  */
 int tcp_rx_poll(struct tcp_conn *c, bool is_idle);
 /* TCPC_CLOSING: throws away what comes, until the end of the stream. */

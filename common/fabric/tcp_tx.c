@@ -17,11 +17,12 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-#define MAX_STAGE_BYTES (4u << 20) /* heads of messages that the peer does not take; normally KiB \
-				    */
-#define MAX_MSG_SEGS  4096u
-#define REPORT_BUDGET 256
-#define MSG_SEGS      (1u + TCP_MAX_GATHER)
+/* Heads of messages that the peer does not take; normally KiB. */
+#define MAX_STAGE_BYTES (4u << 20)
+#define MAX_MSG_SEGS    4096u
+#define MAX_JOIN_BYTES  (32u << 10) /* joined messages give their slots back together */
+#define REPORT_BUDGET   256
+#define MSG_SEGS        (1u + TCP_MAX_GATHER)
 
 /* ---- room ------------------------------------------------------------------------------------ */
 
@@ -153,6 +154,7 @@ static struct tcp_seg *add_head(struct tcp_tx *tx, uint32_t head_bytes, uint32_t
 	brp_encode_frame(at, &f);
 	if (!tcp_tx_is_empty(tx) && tx->seg[last].stage_end != 0 &&
 	    tx->seg[last].stage_end == tx->begun_at &&
+	    tx->iov[last].iov_len + bytes <= MAX_JOIN_BYTES &&
 	    (char *)tx->iov[last].iov_base + tx->iov[last].iov_len == at) {
 		tx->iov[last].iov_len += bytes;
 		return &tx->seg[last];

@@ -2,27 +2,28 @@
 /*
  * libbrp: block I/O on a remote volume, over RDMA or TCP.
  *
- * A session is one host's use of one volume; it has one or more queues, each a connection of its own. Requests are submitted
- * to a queue and complete through callbacks:
+ * A session is one host's use of one volume; it has one or more queues, each a connection of its
+ * own. Requests are submitted to a queue and complete through callbacks:
  *
- *	struct brp_options opt = BRP_OPTIONS_INIT;
- *	struct brp_session *s;
- *	struct brp_queue *q;
- *	struct brp_mem *mem;
+ * 	struct brp_options opt = BRP_OPTIONS_INIT;
+ * 	struct brp_session *s;
+ * 	struct brp_queue *q;
+ * 	struct brp_mem *mem;
  *
- *	brp_connect("brp+tcp://host/vol1", &opt, &s);
- *	q = brp_session_queue(s, 0);
- *	brp_mem_register(s, buf, bytes, &mem);
- *	brp_submit(q, &(struct brp_io){ .op = BRP_READ, .offset = 0, .bytes = 4096, .buf = buf, .mem = mem,
- *					.done = on_done, .arg = ctx });
- *	while (!finished)
- *		brp_wait(q, -1);
+ * 	brp_connect("brp+tcp://host/vol1", &opt, &s);
+ * 	q = brp_session_queue(s, 0);
+ * 	brp_mem_register(s, buf, bytes, &mem);
+ * 	brp_submit(q, &(struct brp_io){ .op = BRP_READ, .offset = 0, .bytes = 4096,
+ * 					.buf = buf, .mem = mem, .done = on_done, .arg = ctx });
+ * 	while (!is_finished)
+ * 		brp_wait(q, -1);
  *
- * Threads. A queue is used by one thread at a time; different queues of a session by different threads at once.
- * brp_connect*(), brp_disconnect(), brp_mem_*() are called by one thread at a time per session. The library starts no threads
- * and installs no signal handlers.
+ * Threads. A queue is used by one thread at a time; different queues of a session by different
+ * threads at once. brp_connect*(), brp_disconnect(), brp_mem_*() are called by one thread at a time
+ * per session. The library starts no threads and installs no signal handlers.
  *
- * Errors. Functions return 0 or a count, or a negative errno. brp_last_error() tells what happened in words.
+ * Errors. Functions return 0 or a count, or a negative errno. brp_last_error() tells what happened
+ * in words.
  */
 #ifndef BRP_BRP_H
 #define BRP_BRP_H
@@ -45,57 +46,69 @@ struct brp_session;
 struct brp_queue;
 struct brp_mem;
 
-/* ---- connecting --------------------------------------------------------------------------------------------------------- */
+/* ---- connecting ------------------------------------------------------------------------------ */
 
 enum brp_merge {
 	BRP_MERGE_ADAPTIVE = 0, /* merge what would wait anyway; a lone request never waits */
-	BRP_MERGE_OFF = 1,	/* every request in a message of its own, at once */
-	BRP_MERGE_ALWAYS = 2,	/* gather for merge_window_us, whatever the load (the paper's BRP-3T) */
+	BRP_MERGE_OFF = 1,      /* every request in a message of its own, at once */
+	BRP_MERGE_ALWAYS =
+		2, /* gather for merge_window_us, whatever the load (the paper's BRP-3T) */
 };
 
 struct brp_options {
-	size_t size;		   /* sizeof(struct brp_options): newer fields are defaults for older callers */
-	unsigned int queues;	   /* connections, 1...256; 0 = 1 */
-	unsigned int queue_depth;  /* requests in flight per queue, 1...4096; 0 = 128. The target may grant fewer */
+	size_t size; /* sizeof(struct brp_options): newer fields are defaults for older callers */
+	unsigned int queues;      /* connections, 1...256; 0 = 1 */
+	unsigned int queue_depth; /* requests in flight per queue, 1...4096; 0 = 128. The target may
+				     grant fewer */
 	enum brp_merge merge;
-	unsigned int merge_window_us;	/* BRP_MERGE_ALWAYS: 0 = 20 */
-	unsigned int merge_max_bytes;	/* only requests up to this size are merged; 0 = 4096 */
-	unsigned int merge_max_requests; /* in one message, 1...64; 0 = as many as the target allows */
+	unsigned int merge_window_us; /* BRP_MERGE_ALWAYS: 0 = 20 */
+	unsigned int merge_max_bytes; /* only requests up to this size are merged; 0 = 4096 */
+	unsigned int
+		merge_max_requests; /* in one message, 1...64; 0 = as many as the target allows */
 	bool read_only;
-	int poll_us;		   /* busy-poll before sleeping: 0 never, > 0 up to so many us, -1 = adaptive */
+	int poll_us; /* busy-poll before sleeping: 0 never, > 0 up to so many us, -1 = adaptive */
 	unsigned int connect_timeout_ms; /* 0 = 10000 */
-	unsigned int keepalive_ms; /* the target may drop us when silent for three times this; 0 = never */
-	const char *host_name;	   /* for the target's lists and logs; NULL = gethostname() */
-	const uint8_t *host_uuid;  /* 16 bytes; NULL = derived from /etc/machine-id, random where there is none */
+	unsigned int keepalive_ms; /* the target may drop us when silent for three times this; 0 =
+				      never */
+	const char *host_name;     /* for the target's lists and logs; NULL = gethostname() */
+	const uint8_t *host_uuid;  /* 16 bytes; NULL = derived from /etc/machine-id, random where
+				      there is none */
 };
 
-#define BRP_OPTIONS_INIT { .size = sizeof(struct brp_options), .poll_us = -1 }
+#define BRP_OPTIONS_INIT                                          \
+	{                                                         \
+		.size = sizeof(struct brp_options), .poll_us = -1 \
+	}
 
 /*
- * Connects to the volume `uri` (brp+tcp://host[:port]/volume or brp://host[:port]/volume), blocking. opt may be NULL.
- * -EINVAL bad URI or option; -ECONNREFUSED, -ETIMEDOUT, -EHOSTUNREACH, ...; -ENODEV no RDMA device; -ENOENT no such volume; other
- * refusals of the target as in protocol.md 7. After an error brp_last_error() says more (thread-local).
+ * Connects to the volume `uri` (brp+tcp://host[:port]/volume or brp://host[:port]/volume),
+ * blocking. opt may be NULL. -EINVAL bad URI or option; -ECONNREFUSED, -ETIMEDOUT, -EHOSTUNREACH,
+ * ...; -ENODEV no RDMA device; -ENOENT no such volume; other refusals of the target as in
+ * protocol.md 7. After an error brp_last_error() says more (thread-local).
  */
-BRP_API int brp_connect(const char *uri, const struct brp_options *opt, struct brp_session **ret_session);
+BRP_API int brp_connect(const char *uri, const struct brp_options *opt,
+			struct brp_session **ret_session);
 
 /*
- * The same without blocking (but for the name look-up): start, then call step whenever brp_connect_fd() is readable and at
- * least every 100 ms; 0 = connected, -EAGAIN = not yet, other = failed: brp_disconnect() frees the session.
+ * The same without blocking (but for the name look-up): start, then call step whenever
+ * brp_connect_fd() is readable and at least every 100 ms; 0 = connected, -EAGAIN = not yet, other =
+ * failed: brp_disconnect() frees the session.
  */
 BRP_API int brp_connect_start(const char *uri, const struct brp_options *opt,
 			      struct brp_session **ret_session);
 BRP_API int brp_connect_step(struct brp_session *s);
 BRP_API int brp_connect_fd(const struct brp_session *s);
 
-/* Ends the session and frees it with all its queues and registrations. Requests in flight complete with -ECANCELED before it
- * returns. NULL is fine. */
+/* Ends the session and frees it with all its queues and registrations. Requests in flight complete
+ * with -ECANCELED before it returns. NULL is fine. */
 BRP_API void brp_disconnect(struct brp_session *s);
 
-/* Words for the last failure of a brp_connect*, brp_list or brp_mem_register call in this thread, or of this session. Never NULL. */
+/* Words for the last failure of a brp_connect*, brp_list or brp_mem_register call in this thread,
+ * or of this session. Never NULL. */
 BRP_API const char *brp_last_error(void);
 BRP_API const char *brp_session_error(const struct brp_session *s);
 
-/* ---- what we are connected to ------------------------------------------------------------------------------------------- */
+/* ---- what we are connected to ---------------------------------------------------------------- */
 
 struct brp_info {
 	size_t size; /* set by the caller to sizeof(struct brp_info) */
@@ -106,7 +119,7 @@ struct brp_info {
 	uint32_t block_bytes;
 	uint32_t preferred_io_bytes;
 	uint32_t max_transfer_bytes; /* longer I/O is split by the library */
-	uint32_t queue_depth;	     /* granted */
+	uint32_t queue_depth;        /* granted */
 	unsigned int queues;
 	bool read_only;
 	bool has_discard;
@@ -129,17 +142,20 @@ struct brp_list_item {
 	bool is_write_back;
 };
 
-/* Volumes a target offers (uri without volume). Returns how many there are and writes up to max; blocking. */
-BRP_API int brp_list(const char *uri, const struct brp_options *opt, struct brp_list_item *ret_items,
-		     unsigned int max);
+/* Volumes a target offers (uri without volume). Returns how many there are and writes up to max;
+ * blocking. */
+BRP_API int brp_list(const char *uri, const struct brp_options *opt,
+		     struct brp_list_item *ret_items, unsigned int max);
 
-/* ---- memory ------------------------------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
-/* Registers a buffer for I/O on every queue of the session. Needed on every transport so that a program works on all. */
-BRP_API int brp_mem_register(struct brp_session *s, void *base, size_t bytes, struct brp_mem **ret_mem);
+/* Registers a buffer for I/O on every queue of the session. Needed on every transport so that a
+ * program works on all. */
+BRP_API int brp_mem_register(struct brp_session *s, void *base, size_t bytes,
+			     struct brp_mem **ret_mem);
 BRP_API void brp_mem_unregister(struct brp_mem *mem); /* no request is using it; NULL is fine */
 
-/* ---- I/O ---------------------------------------------------------------------------------------------------------------- */
+/* ---- I/O ------------------------------------------------------------------------------------- */
 
 enum brp_io_op {
 	BRP_READ = 1,
@@ -155,10 +171,12 @@ struct brp_io {
 	enum brp_io_op op;
 	unsigned int flags;
 	uint64_t offset; /* bytes, multiple of the block size */
-	uint64_t bytes;	 /* likewise; BRP_FLUSH: 0 */
-	void *buf;	 /* BRP_READ, BRP_WRITE: inside mem, unchanged (write) or unread (read) until done */
+	uint64_t bytes;  /* likewise; BRP_FLUSH: 0 */
+	void *buf; /* BRP_READ, BRP_WRITE: inside mem, unchanged (write) or unread (read) until done
+		    */
 	struct brp_mem *mem;
-	/* result: 0 or negative errno. Called from brp_poll()/brp_wait()/brp_disconnect(), never from brp_submit(); may submit. */
+	/* result: 0 or negative errno. Called from brp_poll()/brp_wait()/brp_disconnect(), never
+	 * from brp_submit(); may submit. */
 	void (*done)(void *arg, int result);
 	void *arg;
 };
@@ -166,46 +184,50 @@ struct brp_io {
 BRP_API struct brp_queue *brp_session_queue(struct brp_session *s, unsigned int index);
 
 /*
- * Takes a request. io itself may be reused at once. -EAGAIN: the queue is full, call brp_poll() or brp_wait(); -EINVAL: not
- * aligned, empty, too long or not inside mem; -ERANGE: beyond the volume; -EROFS; -EOPNOTSUPP; -ENOTCONN: the connection is
- * gone. When merging, the request may stay here until brp_kick(), brp_poll() or brp_wait().
+ * Takes a request. io itself may be reused at once. -EAGAIN: the queue is full, call brp_poll() or
+ * brp_wait(); -EINVAL: not aligned, empty, too long or not inside mem; -ERANGE: beyond the volume;
+ * -EROFS; -EOPNOTSUPP; -ENOTCONN: the connection is gone. When merging, the request may stay here
+ * until brp_kick(), brp_poll() or brp_wait().
  */
 BRP_API int brp_submit(struct brp_queue *q, const struct brp_io *io);
 
-/* End of the submitter's batch: sends what was gathered (with BRP_MERGE_ALWAYS not before its window ends). */
+/* End of the submitter's batch: sends what was gathered (with BRP_MERGE_ALWAYS not before its
+ * window ends). */
 BRP_API void brp_kick(struct brp_queue *q);
 
-/* Sends what was gathered and handles what has arrived, without sleeping. Number of completions called back, or a negative errno
- * once the connection is gone and every request was completed. */
+/* Sends what was gathered and handles what has arrived, without sleeping. Number of completions
+ * called back, or a negative errno once the connection is gone and every request was completed. */
 BRP_API int brp_poll(struct brp_queue *q);
 
-/* The same, but sleeps until at least one completion or timeout_ms (-1 = no limit); 0 = time-out, or a signal was caught.
- * brp_poll() and brp_wait() called from a done() give -EDEADLK. */
+/* The same, but sleeps until at least one completion or timeout_ms (-1 = no limit); 0 = time-out,
+ * or a signal was caught. brp_poll() and brp_wait() called from a done() give -EDEADLK. */
 BRP_API int brp_wait(struct brp_queue *q, int timeout_ms);
 
-/* For event loops: when readable, call brp_poll(). Before sleeping on it brp_poll() must have returned 0 after the last submit. */
+/* For event loops: when readable, call brp_poll(). Before sleeping on it brp_poll() must have
+ * returned 0 after the last submit. */
 BRP_API int brp_queue_fd(struct brp_queue *q);
 
 /* Requests submitted and not completed. */
 BRP_API unsigned int brp_queue_in_flight(const struct brp_queue *q);
 
 struct brp_stats {
-	size_t size;		 /* set by the caller */
-	uint64_t requests;	 /* sent; a split request counts once per part */
-	uint64_t messages;	 /* jumbo commands that carried them */
+	size_t size;       /* set by the caller */
+	uint64_t requests; /* sent; a split request counts once per part */
+	uint64_t messages; /* jumbo commands that carried them */
 	uint64_t completions;
-	uint64_t responses;	 /* messages and notices that carried those */
-	uint64_t errors;	 /* completions other than 0 */
+	uint64_t responses; /* messages and notices that carried those */
+	uint64_t errors;    /* completions other than 0 */
 	uint64_t bytes_read;
 	uint64_t bytes_written;
-	uint64_t sent_idle;	 /* why messages left: nothing was in flight */
-	uint64_t sent_full;	 /* jumbo full */
-	uint64_t sent_completion; /* a completion arrived */
-	uint64_t sent_kick;	 /* kick, poll or wait */
-	uint64_t sent_window;	 /* merge window over */
-	uint64_t sent_large;	 /* not mergeable */
-	uint64_t requests_per_message[7]; /* messages with 1, 2-3, 4-7, 8-15, 16-31, 32-63, 64 requests */
-	uint64_t sleeps;	 /* times brp_wait() went to sleep */
+	uint64_t sent_idle;               /* why messages left: nothing was in flight */
+	uint64_t sent_full;               /* jumbo full */
+	uint64_t sent_completion;         /* a completion arrived */
+	uint64_t sent_kick;               /* kick, poll or wait */
+	uint64_t sent_window;             /* merge window over */
+	uint64_t sent_large;              /* not mergeable */
+	uint64_t requests_per_message[7]; /* messages with 1, 2-3, 4-7, 8-15, 16-31, 32-63, 64
+					     requests */
+	uint64_t sleeps;                  /* times brp_wait() went to sleep */
 };
 BRP_API int brp_queue_stats(const struct brp_queue *q, struct brp_stats *ret_stats);
 

@@ -63,7 +63,7 @@ void aio_log_failure(const struct aio_volume *v, const struct bk_req *r, int err
 		 (unsigned long long)r->bytes, (unsigned long long)r->offset, strerror(-err));
 }
 
-/* --- submitting --- */
+/* ---- submitting ------------------------------------------------------------------------------ */
 
 static void prepare_write(struct aio_queue *q, struct bk_req *r, struct iocb *cb)
 {
@@ -162,7 +162,7 @@ static void aio_flush(struct bk_queue *queue)
 		memmove(q->batch, q->batch + at, q->nr_batch * sizeof(q->batch[0]));
 }
 
-/* --- completions --- */
+/* ---- completions ----------------------------------------------------------------------------- */
 
 static void complete(struct aio_queue *q, const struct io_event *ev)
 {
@@ -224,7 +224,7 @@ static void aio_reap(struct bk_queue *queue)
 		aio_flush(queue);
 }
 
-/* --- life --- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void aio_queue_destroy(struct bk_queue *queue)
 {

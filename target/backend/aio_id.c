@@ -28,7 +28,7 @@
 #define UUID_ATTRIBUTE "user.brp.uuid"
 #define UUID_TEXT_LEN  36u
 
-/* --- text --- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 static void uuid_format(const struct brp_uuid *u, char text[UUID_TEXT_LEN + 1])
 {
@@ -63,7 +63,7 @@ static int uuid_parse(const char *text, struct brp_uuid *ret_uuid)
 	return 0;
 }
 
-/* --- by a name --- */
+/* ---- by a name ------------------------------------------------------------------------------- */
 
 /* FNV-1a, 64 bits, and a final mix that spreads the last bytes over the whole word. */
 static uint64_t hash_text(const char *s, uint64_t h)
@@ -106,7 +106,7 @@ static void uuid_from_path(const struct aio_volume *v, struct brp_uuid *ret_uuid
 	uuid_from_name(name, ret_uuid);
 }
 
-/* --- devices --- */
+/* ---- devices --------------------------------------------------------------------------------- */
 
 static int uuid_from_device(dev_t dev, struct brp_uuid *ret_uuid)
 {
@@ -128,7 +128,7 @@ static int uuid_from_device(dev_t dev, struct brp_uuid *ret_uuid)
 	return -ENOENT;
 }
 
-/* --- files --- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static int uuid_from_attribute(const struct aio_volume *v, struct brp_uuid *ret_uuid)
 {

@@ -21,7 +21,7 @@
 
 #include "common/log.h"
 
-/* --- who uses it --- */
+/* ---- who uses it ----------------------------------------------------------------------------- */
 
 /* Where a device is mounted: 0 and the mount point. */
 static int find_mount(dev_t dev, char *point, size_t bytes)
@@ -94,7 +94,7 @@ static int refuse_busy(const struct aio_volume *v, const struct bk_spec *spec, c
 	return -EBUSY;
 }
 
-/* --- opening --- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static int refuse_open(const struct aio_volume *v, const struct bk_spec *spec, int err)
 {

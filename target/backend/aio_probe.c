@@ -46,7 +46,7 @@ int aio_read_sysfs(dev_t dev, const char *name, char *buf, size_t bytes)
 	return -ENOENT;
 }
 
-/* --- alignment --- */
+/* ---- alignment ------------------------------------------------------------------------------- */
 
 /* The smallest direct read from the start of the file that works: kernels before 6.1 do not tell.
  * 0: none does. */
@@ -93,7 +93,7 @@ static int probe_alignment(struct aio_volume *v, uint32_t *ret_block, uint32_t *
 	return -EOPNOTSUPP;
 }
 
-/* --- geometry --- */
+/* ---- geometry -------------------------------------------------------------------------------- */
 
 static int probe_size(const struct aio_volume *v, const struct stat *st, uint64_t *ret_bytes)
 {
@@ -165,7 +165,7 @@ static int probe_geometry(struct aio_volume *v, const struct bk_spec *spec, cons
 	return 0;
 }
 
-/* --- capabilities --- */
+/* ---- capabilities ---------------------------------------------------------------------------- */
 
 /* A finished direct write is on the medium only if no volatile cache is behind; of a file, its
  * metadata never is. */

@@ -37,7 +37,7 @@ static struct slow_work *work_of(struct bk_req *r)
 	return scratch;
 }
 
-/* --- the work: 0 or negative errno; they may block --- */
+/* ---- the work: 0 or negative errno; they may block ------------------------------------------- */
 
 static int transfer(struct aio_volume *v, const struct bk_req *r)
 {
@@ -155,7 +155,7 @@ static int work(struct aio_volume *v, const struct bk_req *r)
 	return err;
 }
 
-/* --- the thread --- */
+/* ---- the thread ------------------------------------------------------------------------------ */
 
 /* The owner may destroy the queue as soon as it has the request back: nothing of it is touched
  * after the unlock. */

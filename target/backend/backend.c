@@ -14,7 +14,7 @@
 #define DEFAULT_VOLATILE_BLOCK_BYTES 4096u
 #define MAX_VOLATILE_BYTES           (1ull << 62)
 
-/* --- opening --- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static int open_plain(const struct bk_spec *spec, struct bk_volume **ret_volume)
 {
@@ -111,7 +111,7 @@ int bk_info_volatile(const struct bk_spec *spec, const char *size, struct bk_inf
 	return 0;
 }
 
-/* --- volumes --- */
+/* ---- volumes --------------------------------------------------------------------------------- */
 
 void bk_close(struct bk_volume *v)
 {
@@ -140,7 +140,7 @@ void *bk_memory(struct bk_volume *v, size_t *ret_bytes)
 	return v->ops->memory ? v->ops->memory(v, ret_bytes) : NULL;
 }
 
-/* --- queues --- */
+/* ---- queues ---------------------------------------------------------------------------------- */
 
 int bk_queue_create(struct bk_volume *v, unsigned int depth, struct bk_queue **ret_queue)
 {

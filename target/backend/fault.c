@@ -61,7 +61,7 @@ static struct bk_req *to_req(struct list *node)
 	return list_entry(node, struct bk_req, link);
 }
 
-/* --- waiting --- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 /* For the first that is due; what is stalled does not count. */
 static void arm_timer(struct fault_queue *q)
@@ -121,7 +121,7 @@ static void release_due(struct fault_queue *q)
 	arm_timer(q);
 }
 
-/* --- operations --- */
+/* ---- operations ------------------------------------------------------------------------------ */
 
 static void fault_submit(struct bk_queue *queue, struct bk_req *r)
 {
@@ -161,7 +161,7 @@ static int fault_queue_fd(const struct bk_queue *q)
 	return to_fault(q)->epoll_fd;
 }
 
-/* --- life --- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void fault_queue_destroy(struct bk_queue *queue)
 {

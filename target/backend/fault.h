@@ -2,18 +2,21 @@
 /*
  * A plan of faults as text, for tests (--dev PATH,fault=PLAN). Rules are separated by ',' or '+':
  *
- *	rule  = action [ "@" FROM "-" TO ] { ":" only }
+ *	rule   = action [ "@" FROM "-" TO ] { ":" only }
  *	action = "delay=" TIME | "error=" ERRNO | "stall"
- *	only  = OP           read, write, zeroes, discard, flush; several may be given; none = every
- *operation | "skip" N     not the first N that would match | "x" N        at most N times TIME  =
- *number "us" | "ms" | "s"          ERRNO = EIO, ENOSPC, ... FROM, TO = sizes as in 4k, 1M: requests
- *that touch bytes FROM <= byte < TO. A flush touches none.
+ *	only   = OP        read, write, zeroes, discard, flush; several may be given; none = all
+ *	       | "skip" N  not the first N that would match
+ *	       | "x" N     at most N times
+ *	TIME   = number "us" | "ms" | "s"
+ *	ERRNO  = EIO, ENOSPC, ...
+ *	FROM, TO = sizes as in 4k, 1M: requests that touch bytes FROM <= byte < TO; a flush
+ *	           touches none
  *
  *	delay=500us,error=EIO@1M-2M,error=ENOSPC@0-4k:write:x3,stall:read:skip10:x1
  *
  * "stall=OP" is the same as "stall:OP". Of the rules that match a request the first error and the
- *first delay or stall hold. Errors keep the request from the device. Delays come before the device
- *sees it: a delayed write lands late, as a slow device's does. What is stalled never finishes.
+ * first delay or stall hold. Errors keep the request from the device. Delays come before the device
+ * sees it: a delayed write lands late, as a slow device's does. What is stalled never finishes.
  */
 #ifndef BACKEND_FAULT_H
 #define BACKEND_FAULT_H

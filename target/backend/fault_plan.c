@@ -27,7 +27,7 @@ static const struct name_value ops[] = {
 	{"discard", BRP_OP_DISCARD}, {"flush", BRP_OP_FLUSH},
 };
 
-/* --- parsing; the text is cut up on the way --- */
+/* ---- parsing; the text is cut up on the way -------------------------------------------------- */
 
 static int look_up(const struct name_value *table, size_t n, const char *name)
 {
@@ -157,7 +157,7 @@ int fault_plan_parse(const char *name, const char *text, struct fault_plan *plan
 	return err;
 }
 
-/* --- applying --- */
+/* ---- applying -------------------------------------------------------------------------------- */
 
 static bool matches(struct fault_rule *rule, const struct bk_req *r)
 {

@@ -132,9 +132,9 @@ static int check_memory(const struct bk_spec *spec, uint64_t bytes)
 }
 
 /*
- * Takes the pages now: a volume's memory must be there when it is written to, not when the kernel finds some, and a first touch
- * costs milliseconds where the host has to find the page too. Kernels before 5.14 lack the advice; then it is done by
- * hand, one write per page.
+ * Takes the pages now: a volume's memory must be there when it is written to, not when the kernel
+ * finds some, and a first touch costs milliseconds where the host has to find the page too. Kernels
+ * before 5.14 lack the advice; then it is done by hand, one write per page.
  */
 static void populate(char *base, uint64_t bytes)
 {

@@ -229,7 +229,8 @@ int ops_refused(const struct ops_options *o)
 	return rc;
 }
 
-/* ---- idle sessions
+/*
+ * ---- idle sessions
  * ------------------------------------------------------------------------------------------------------
  */
 

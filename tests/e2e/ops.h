@@ -62,7 +62,8 @@ bool shadow_matches(const struct shadow *sh, uint64_t at, uint64_t bytes, const 
 int shadow_save(const struct shadow *sh, const char *path);
 int shadow_load(struct shadow *sh, const char *path);
 
-/* ---- session
+/*
+ * ---- session
  * ------------------------------------------------------------------------------------------------------------
  */
 
@@ -82,7 +83,8 @@ int ops_sync(struct ops_session *os, enum brp_io_op op, uint64_t offset, uint64_
 uint64_t ops_now_ms(void);
 uint64_t ops_random(uint64_t *state);
 
-/* ---- modes
+/*
+ * ---- modes
  * --------------------------------------------------------------------------------------------------------------
  */
 

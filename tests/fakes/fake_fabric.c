@@ -67,7 +67,7 @@ void fake_reset(void)
 	};
 }
 
-/* ---- set-up ---- */
+/* ---- set-up ---------------------------------------------------------------------------------- */
 
 int fabric_create(const char *name, struct fabric **ret_fabric)
 {
@@ -123,7 +123,7 @@ bool fabric_mem_contains(const struct fabric_mem *mem, const void *p, size_t byt
 	       (size_t)(at - mem->base) <= mem->bytes - bytes;
 }
 
-/* ---- events ---- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 static struct fake_event *push_event(struct fabric_conn *c, enum fake_event_kind kind)
 {
@@ -220,7 +220,7 @@ int fabric_arm(struct fabric_conn *c)
 	return c->head != c->tail && !c->is_closed;
 }
 
-/* ---- connections ---- */
+/* ---- connections ----------------------------------------------------------------------------- */
 
 int fabric_connect(struct fabric *f, const struct sockaddr *addr, socklen_t addr_bytes,
 		   const struct fabric_params *params, const struct fabric_handler *h, void *ctx,
@@ -299,7 +299,7 @@ void fabric_conn_destroy(struct fabric_conn *c)
 	fake_nr_objects--;
 }
 
-/* ---- sending ---- */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 void *fabric_msg_begin(struct fabric_conn *c, uint32_t head_bytes)
 {
@@ -396,7 +396,7 @@ void fabric_flush(struct fabric_conn *c)
 		fake_free_slots(c);
 }
 
-/* ---- bulk data ---- */
+/* ---- bulk data ------------------------------------------------------------------------------- */
 
 int fabric_expose(struct fabric_conn *c, uint32_t tag, void *base, uint32_t bytes,
 		  struct fabric_mem *mem, unsigned int access, uint32_t *ret_key,
@@ -430,7 +430,7 @@ void fabric_unexpose(struct fabric_conn *c, uint32_t tag)
 	c->nr_exposed--;
 }
 
-/* ---- what the target says ---- */
+/* ---- what the target says -------------------------------------------------------------------- */
 
 void fake_respond(struct fabric_conn *c, const struct brp_completion *completions, unsigned int n)
 {
@@ -472,7 +472,7 @@ void fake_event(struct fabric_conn *c, const struct brp_event *m)
 	fake_deliver(c, buf, (uint32_t)brp_encode_event(buf, sizeof(buf), 1, m));
 }
 
-/* ---- what we said ---- */
+/* ---- what we said ---------------------------------------------------------------------------- */
 
 unsigned int fake_count(const struct fabric_conn *c, enum brp_msg_type type)
 {

@@ -395,7 +395,7 @@ static bool check_no_leaks(void)
 	return true;
 }
 
-/* ---- a peer that dies ---- */
+/* ---- a peer that dies ------------------------------------------------------------------------ */
 
 /* The other process: connects, asks for as much as it may, and waits for its death. */
 static _Noreturn void victim(void)
@@ -455,7 +455,7 @@ static bool check_killed_peer(void)
 	return true;
 }
 
-/* ---- figures ---- */
+/* ---- figures --------------------------------------------------------------------------------- */
 
 /* The initiator's process: depth 1, sleeping on both sides. */
 static int pinger(void)

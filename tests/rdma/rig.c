@@ -26,7 +26,7 @@ bool rig_same(const char *p, size_t bytes, unsigned int seed)
 	return true;
 }
 
-/* ---- both ends ---- */
+/* ---- both ends ------------------------------------------------------------------------------- */
 
 static void on_connected(struct fabric_conn *c)
 {
@@ -90,7 +90,7 @@ static int on_answer(struct fabric_conn *c, const void *buf, uint32_t bytes)
 static const struct fabric_handler initiator_handler;
 static const struct fabric_handler target_handler;
 
-/* ---- target ---- */
+/* ---- target ---------------------------------------------------------------------------------- */
 
 static void answer(struct rig_end *e, uint32_t op, uint32_t tag)
 {
@@ -252,7 +252,7 @@ void rig_forget_closed(struct rig *r)
 			rig_forget(r, r->ends[i]);
 }
 
-/* ---- loop ---- */
+/* ---- loop ------------------------------------------------------------------------------------ */
 
 static int poll_end(struct rig_end *e)
 {
@@ -353,7 +353,7 @@ bool rig_wait_closed(struct rig_end *e)
 	return rig_until(e->rig, is_closed, e);
 }
 
-/* ---- set-up ---- */
+/* ---- set-up ---------------------------------------------------------------------------------- */
 
 static char *map(size_t bytes)
 {

@@ -360,7 +360,7 @@ void rig_set_tight(bool is_tight)
 /* No harm if it is none. */
 static void tighten(int fd)
 {
-	int bytes = 16384;
+	int bytes = 65536;
 
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
@@ -395,6 +395,8 @@ static void on_incoming(struct fabric_listener *l, struct fabric_conn *c, void *
 	if (!e || fabric_accept(c, &params, &handler, e) < 0) {
 		rig->wrong = "accepting failed";
 		fabric_conn_destroy(c);
+		if (e)
+			end_free(e);
 		return;
 	}
 	e->conn = c;

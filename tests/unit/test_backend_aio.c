@@ -22,7 +22,7 @@
 
 #define MIB (1u << 20)
 
-/* --- wrapped calls --- */
+/* ---- wrapped calls --------------------------------------------------------------------------- */
 
 /* Fails call number fail_at, counting every wrapped call that can fail for want of something; 0 =
  * none. */
@@ -155,7 +155,7 @@ int __wrap_fallocate64(int fd, int mode, off_t offset, off_t bytes)
 	return -1;
 }
 
-/* --- the folder --- */
+/* ---- the folder ------------------------------------------------------------------------------ */
 
 static char dir[64];
 static char file[96];
@@ -251,7 +251,7 @@ static void close_both(struct bk_queue *q, struct bk_volume *v)
 	bk_close(v);
 }
 
-/* --- operations --- */
+/* ---- operations ------------------------------------------------------------------------------ */
 
 static void every_op(const char *path, const char *kind)
 {
@@ -374,7 +374,7 @@ Test(aio, edges, .init = setup, .fini = teardown)
 	free(buf);
 }
 
-/* --- stability --- */
+/* ---- stability ------------------------------------------------------------------------------- */
 
 static int fua_write(struct bk_queue *q, void *buf)
 {
@@ -439,7 +439,7 @@ Test(aio, fua_without_kernel_support, .init = setup, .fini = teardown)
 	free(buf);
 }
 
-/* --- zeroes --- */
+/* ---- zeroes ---------------------------------------------------------------------------------- */
 
 static void zeroes_without(int modes)
 {
@@ -478,7 +478,7 @@ Test(aio, zeroes_by_writing, .init = setup, .fini = teardown)
 	zeroes_without(FALLOC_FL_ZERO_RANGE | FALLOC_FL_PUNCH_HOLE);
 }
 
-/* --- failures --- */
+/* ---- failures -------------------------------------------------------------------------------- */
 
 Test(aio, submit_error_is_the_first_ones, .init = setup, .fini = teardown)
 {
@@ -660,7 +660,7 @@ Test(aio, odd_size, .init = setup, .fini = teardown)
 	bk_close(v);
 }
 
-/* --- identity --- */
+/* ---- identity -------------------------------------------------------------------------------- */
 
 static struct brp_uuid uuid_of(const char *path)
 {
@@ -704,7 +704,7 @@ Test(aio, device_identity, .init = setup, .fini = teardown)
 	cr_assert(is_same(u, uuid_of(loop_dev)));
 }
 
-/* --- threads --- */
+/* ---- threads --------------------------------------------------------------------------------- */
 
 struct worker {
 	struct bk_volume *v;
@@ -749,7 +749,7 @@ Test(aio, threads, .init = setup, .fini = teardown)
 	bk_close(v);
 }
 
-/* --- the Nth call fails --- */
+/* ---- the Nth call fails ---------------------------------------------------------------------- */
 
 /* 0: everything went well, no call is left to fail. */
 static int try_all(const struct bk_spec *spec, char *buf)
@@ -810,7 +810,7 @@ Test(aio, sweep_fault, .init = setup, .fini = teardown)
 	sweep("delay=1us");
 }
 
-/* --- a number --- */
+/* ---- a number -------------------------------------------------------------------------------- */
 
 Test(aio, speed, .init = setup, .fini = teardown)
 {

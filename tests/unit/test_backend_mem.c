@@ -161,7 +161,7 @@ Test(null, operations)
 	free(buf);
 }
 
-/* --- faults --- */
+/* ---- faults ---------------------------------------------------------------------------------- */
 
 static struct bk_volume *with_fault(const char *plan)
 {

@@ -42,7 +42,7 @@ struct kind {
 	struct patch patches[MAX_PATCHES];
 };
 
-/* -- good messages and decoders of one shape -- */
+/* ---- good messages and decoders of one shape ------------------------------------------------- */
 
 #define MAKE(type, sample)                                       \
 	static size_t make_##type(uint8_t *buf)                  \
@@ -175,7 +175,7 @@ static size_t make_cm_data(uint8_t *buf)
 	return 24;
 }
 
-/* -- the tables. Requests of the JUMBO: see sample_requests(); request i is at 16 + 32 * i. -- */
+/* ---- the tables. Requests of the JUMBO: see sample_requests(); request i is at 16 + 32 * i. -- */
 
 #define REQ(i, offset) (16 + 32 * (i) + (offset))
 #define HEADER_BAD                                                                          \
@@ -493,7 +493,7 @@ static const struct kind kinds[] = {
 
 #define NR_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
-/* -- running them -- */
+/* ---- running them ---------------------------------------------------------------------------- */
 
 static void put(uint8_t *buf, size_t at, size_t n, uint64_t value)
 {
@@ -604,7 +604,7 @@ Test(codec_bad, nothing_written_on_failure)
 	cr_assert_arr_eq(&login, &before, sizeof(login));
 }
 
-/* -- what the login granted -- */
+/* ---- what the login granted ------------------------------------------------------------------ */
 
 static struct brp_request requests[BRP_MAX_JUMBO_REQUESTS];
 

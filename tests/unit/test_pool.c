@@ -139,7 +139,7 @@ Test(pool, events_polling)
 	events_are_not_lost(3, 100);
 }
 
-/* --- wakes --- */
+/* ---- wakes ----------------------------------------------------------------------------------- */
 
 #define STORM_TASKS 16
 static struct counter storm[STORM_TASKS];
@@ -222,7 +222,7 @@ Test(pool, wake_before_start)
 	pool_destroy(p);
 }
 
-/* --- ends --- */
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 /* Tasks end under fire; their memory is poisoned by free() under ASan. */
 struct mortal {
@@ -337,7 +337,7 @@ Test(pool, never_started)
 	pool_destroy(NULL);
 }
 
-/* --- fairness --- */
+/* ---- fairness -------------------------------------------------------------------------------- */
 
 /* Tasks that wake themselves do not starve the events of others, not even on one thread. */
 Test(pool, busy_tasks_do_not_starve_events)
@@ -389,7 +389,7 @@ Test(pool, promote_lets_others_work)
 	pool_destroy(p);
 }
 
-/* --- cost --- */
+/* ---- cost ------------------------------------------------------------------------------------ */
 
 static uint64_t cpu_us(void)
 {

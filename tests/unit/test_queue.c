@@ -232,7 +232,7 @@ Test(queue, operations_without_data)
 	fake_rig_down(&rig);
 }
 
-/* ---- split I/O ---- */
+/* ---- split I/O ------------------------------------------------------------------------------- */
 
 static unsigned int answer_all(struct fake_rig *rig, unsigned int from, uint16_t status_of_first)
 {
@@ -345,7 +345,7 @@ Test(queue, split_io_ends_once_when_the_connection_does)
 	fake_rig_down(&rig);
 }
 
-/* ---- closing ---- */
+/* ---- closing --------------------------------------------------------------------------------- */
 
 Test(queue, everything_completes_once_on_close)
 {
@@ -416,7 +416,7 @@ Test(queue, expose_that_fails_ends_the_connection)
 	fake_rig_down(&rig);
 }
 
-/* ---- beside the I/O ---- */
+/* ---- beside the I/O -------------------------------------------------------------------------- */
 
 Test(queue, keepalive_is_answered)
 {

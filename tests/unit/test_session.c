@@ -11,7 +11,7 @@ TestSuite(session, .init = fake_reset);
 
 #define URI "brp+tcp://127.0.0.1/vol"
 
-/* ---- malloc that fails, by --wrap ---- */
+/* ---- malloc that fails, by --wrap ------------------------------------------------------------ */
 
 static int fail_after = -1; /* allocations of libbrp until one fails; -1: never */
 
@@ -35,7 +35,7 @@ void *__wrap_malloc(size_t bytes)
 	return is_to_fail() ? NULL : __real_malloc(bytes);
 }
 
-/* ---- going well ---- */
+/* ---- going well ------------------------------------------------------------------------------ */
 
 Test(session, says_who_it_is)
 {
@@ -142,7 +142,7 @@ Test(session, goodbye_on_disconnect)
 	fake_rig_down(&rig);
 }
 
-/* ---- refusals ---- */
+/* ---- refusals -------------------------------------------------------------------------------- */
 
 static void expect_refusal(int err, const char *words)
 {
@@ -281,7 +281,7 @@ Test(session, bad_arguments)
 	cr_assert_eq(fake_nr_objects, 0);
 }
 
-/* ---- time ---- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 Test(session, silence_times_out)
 {
@@ -342,7 +342,7 @@ Test(session, a_queue_that_is_refused_ends_it_all)
 	cr_assert_eq(fake_nr_objects, 0);
 }
 
-/* ---- brp_list() ---- */
+/* ---- brp_list() ------------------------------------------------------------------------------ */
 
 Test(session, list_continues_and_counts)
 {
@@ -358,7 +358,7 @@ Test(session, list_continues_and_counts)
 	cr_assert_eq(fake_nr_objects, 0);
 }
 
-/* ---- memory ---- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 Test(session, survives_every_failing_allocation)
 {
