@@ -405,7 +405,7 @@ static int register_buffers(struct thread_data *td, struct engine *e)
 
 	unregister_buffers(e);
 	if (!td->orig_buffer && (td_read(td) || td_write(td)))
-		r = -ENOMEM; /* fio 3.33 goes on without, where there are no huge pages say */
+		r = -ENOMEM;      /* no huge pages, say: fio 3.33 goes on without */
 	else if (td->orig_buffer) /* a job that only trims has none */
 		r = brp_mem_register(e->session, td->orig_buffer, td->orig_buffer_size, &e->mem);
 	if (r < 0) {

@@ -465,7 +465,9 @@ int loop_poll(struct fabric_conn *base)
 		c->base.handler->connected(base);
 		handled = 1;
 	}
-	handled |= poll_reports(c);
+	/* First: a peer that has seen a notice uses its tag again at once. */
+	while (poll_reports(c))
+		handled = 1;
 	handled |= poll_pulls(c);
 	handled |= poll_events(c);
 	if (get_state(c) == LOOP_DEAD)

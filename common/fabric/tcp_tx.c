@@ -21,7 +21,6 @@
 #define MAX_STAGE_BYTES (4u << 20)
 #define MAX_MSG_SEGS    4096u
 #define MAX_JOIN_BYTES  (32u << 10) /* joined messages give their slots back together */
-#define REPORT_BUDGET   256
 #define MSG_SEGS        (1u + TCP_MAX_GATHER)
 
 /* ---- room ------------------------------------------------------------------------------------ */
@@ -425,6 +424,8 @@ static struct fabric_xfer *pop_done(struct tcp_conn *c)
 	return node ? list_entry(node, struct fabric_xfer, link) : NULL;
 }
 
+/* All of them, before anything is received: a peer that has seen a notice uses its tag again at
+ * once. */
 int tcp_tx_report(struct tcp_conn *c)
 {
 	const struct fabric_handler *h = c->base.handler;
@@ -432,7 +433,7 @@ int tcp_tx_report(struct tcp_conn *c)
 	uint64_t at;
 	int n = 0;
 
-	while (n < REPORT_BUDGET && c->state != TCPC_DEAD && (x = pop_done(c))) {
+	while (c->state != TCPC_DEAD && (x = pop_done(c))) {
 		h->push_done(&c->base, x, 0);
 		n++;
 	}

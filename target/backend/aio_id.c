@@ -120,7 +120,7 @@ static int uuid_from_device(dev_t dev, struct brp_uuid *ret_uuid)
 		if (aio_read_sysfs(dev, places[i], id, sizeof(id)) < 0)
 			continue;
 		if (aio_read_sysfs(dev, "partition", part, sizeof(part)) < 0)
-			strcpy(part, "0");
+			snprintf(part, sizeof(part), "0");
 		snprintf(name, sizeof(name), "%s:%s:%s", places[i], id, part);
 		uuid_from_name(name, ret_uuid);
 		return 0;

@@ -45,7 +45,7 @@ struct bk_info {
 	enum brp_cache_mode cache;
 	bool is_volatile; /* content does not survive the process (ram, null) */
 	bool is_inline;   /* requests finish inside bk_submit() */
-	/* Identity. Stable for devices and files that can carry one; random (a new one each start)
+	/* Identity. Stable for devices and files that can carry one; a new random one each start
 	 * when is_volatile. */
 	struct brp_uuid uuid;
 	uint64_t generation;

@@ -11,15 +11,15 @@ start() {
 }
 
 start 1 '/nonexistent/disk' --dev /nonexistent/disk
-one_line
+one_line 1
 make_file tiny.img 100
 start 1 'tiny.img.*(small|less than)' --dev "$file"
-one_line
+one_line 1
 mkdir "$tmp/folder"
 start 1 'folder' --dev "$tmp/folder"
-one_line
+one_line 1
 start 1 'zero|null' --dev /dev/null
-one_line
+one_line 1
 start 1 'two volumes' --dev ram:16M --dev ram:16M
 for spec in "" ram: ram:x ram:0 ram:-1 null:1Q "ram:16M,name=" "ram:16M,name=a/b" "ram:16M,block=1000" \
 	"ram:16M,colour=red" "ram:16M,,"; do

@@ -9,7 +9,7 @@ for dev in /sys/class/infiniband/*; do
 	[ ! -e "$dev" ] || cannot "this machine has an RDMA device"
 done
 refuses 3 'RDMA' "$brp_ops" shapes brp://127.0.0.1/ram
-one_line
+one_line 1
 refuses 1 'RDMA' "$brp_target" --dev ram:16M --listen rdma://127.0.0.1:0
 one_line 2
 # Not asked for: serves TCP.

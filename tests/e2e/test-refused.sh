@@ -12,12 +12,12 @@ ops refused small
 ops refused locked
 ops refused ram --read-only
 refuses 3 'nothere' "$brp_ops" shapes "$target_uri/nothere"
-one_line
+one_line 1
 for uri in "http://$BRP_TEST_ADDRESS/ram" "$scheme://$BRP_TEST_ADDRESS:99999/ram" "$scheme://" "$target_uri" \
 	"$scheme://$BRP_TEST_ADDRESS:x/ram" "$target_uri/a b" ""; do
 	refuses 3 '.' "$brp_ops" shapes "$uri"
-	one_line
+	one_line 1
 done
 stop_target
 refuses 3 "refused" "$brp_ops" shapes "$target_uri/ram"
-one_line
+one_line 1

@@ -4,6 +4,7 @@
 #define TESTS_UNIT_HEX_H
 
 #include <criterion/criterion.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -185,7 +185,7 @@ static void setup(void)
 {
 	int fd;
 
-	strcpy(dir, "backend-XXXXXX");
+	snprintf(dir, sizeof(dir), "backend-XXXXXX");
 	cr_assert(mkdtemp(dir));
 	snprintf(file, sizeof(file), "%s/disk.img", dir);
 	make_file(file, 16 * MIB);

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 
 #include <errno.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "tests/fakes/fake_session.h"
@@ -158,7 +159,8 @@ static void expect_refusal(int err, const char *words)
 Test(session, no_volume)
 {
 	fake_config.login.status = BRP_ST_NO_VOLUME;
-	strcpy(fake_config.login.reason, "there is vol1 and vol2");
+	snprintf(fake_config.login.reason, sizeof(fake_config.login.reason), "%s",
+		 "there is vol1 and vol2");
 	expect_refusal(-ENOENT, "there is vol1 and vol2");
 	expect_refusal(-ENOENT, "refused volume vol");
 }
