@@ -9,7 +9,7 @@
 [ -f "$brp_fio" ] || cannot "the fio engine was not built (no fio source package to be had)"
 
 run_fio() {
-	timeout 100 fio --name=t --ioengine=external:"$brp_fio" --thread=1 --output-format=terse --minimal \
+	timeout 100 fio --aux-path="$tmp" --name=t --ioengine=external:"$brp_fio" --thread=1 --output-format=terse --minimal \
 		"$@" >"$tmp/fio.out" 2>&1 || {
 		tail -n 20 "$tmp/fio.out"
 		bad "fio $*"
