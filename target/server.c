@@ -38,6 +38,19 @@ static int add_fabric(struct server *s, const char *name)
 	return err;
 }
 
+/* Nobody asked for it: its absence is worth a notice, not an error. */
+static void add_rdma_if_there(struct server *s)
+{
+	struct log_capture why;
+	int err;
+
+	log_capture(&why);
+	err = add_fabric(s, "verbs");
+	log_capture(NULL);
+	if (err)
+		log_notice("serving TCP only: %s", why.text);
+}
+
 /*
  * Asked for by --listen: must be there. Not asked for at all: TCP always, RDMA if the machine has a
  * device, and it is said when it has none.
@@ -53,8 +66,8 @@ static int open_fabrics(struct server *s)
 		return err;
 	if (wants(s, BRP_TRANSPORT_RDMA))
 		return add_fabric(s, "verbs");
-	if (is_default && add_fabric(s, "verbs"))
-		log_notice("no RDMA here, serving TCP only");
+	if (is_default)
+		add_rdma_if_there(s);
 	return 0;
 }
 
