@@ -19,8 +19,11 @@
 
 #define BUFFER_BYTES (256u << 10)
 #define READ_BUDGET  16 /* system calls of one pass */
-/* From this size on a copy costs more than the system call that saves it (measured: even at 8 KiB,
- * clear at 16 KiB). */
+/*
+ * A train of frames from this size on is read frame by frame, with little read ahead and copied;
+ * smaller ones many per call. Measured with 8 to 128 KiB frames at depth 32, thresholds from 4 to
+ * 32 KiB differ by less than the noise of the machine.
+ */
 #define BULK_BYTES       (16u << 10)
 #define BULK_AHEAD_BYTES 4096u
 #define DRAIN_BYTES      (1u << 20)
