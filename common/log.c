@@ -78,6 +78,7 @@ static void mask_controls(char *s)
 	}
 }
 
+PRINTF_LIKE(2, 0)
 static void write_line(enum log_level level, const char *fmt, va_list args)
 {
 	char line[LINE_BYTES];
@@ -98,6 +99,7 @@ void log_capture(struct log_capture *c)
 	capture = c;
 }
 
+PRINTF_LIKE(2, 0)
 static void put_capture(enum log_level level, const char *fmt, va_list args)
 {
 	if (level != LOG_ERROR || capture->text[0])
