@@ -295,10 +295,24 @@ static void finish(struct conn *c)
 	leave_tables(c);
 }
 
+/* On the first run. Without its descriptors nobody would ever run the task again. */
+static void start_watching(struct conn *c)
+{
+	int err = 0;
+
+	c->nr_fds = fabric_conn_fds(c->fc, c->fds);
+	for (int i = 0; i < c->nr_fds && !err; i++)
+		err = pool_task_add_fd(&c->task, c->fds[i]);
+	if (err)
+		cut_off(c, strerror(-err));
+}
+
 static bool run(struct pool_task *t)
 {
 	struct conn *c = container_of(t, struct conn, task);
 
+	if (unlikely(!c->nr_fds))
+		start_watching(c);
 	for (int i = 0; i < MAX_PASSES; i++) {
 		bool has_more = pass(c);
 
@@ -339,7 +353,10 @@ static struct conn *conn_alloc(struct server *s, struct fabric_conn *fc, unsigne
 	return c;
 }
 
-/* From here on others may leave orders. */
+/*
+ * From here on others may leave orders, and as soon as the lock is free the task may run, end and
+ * be gone: it adds its descriptors itself (start_watching()).
+ */
 static int enter_tables(struct conn *c)
 {
 	struct server *s = c->server;
@@ -353,18 +370,9 @@ static int enter_tables(struct conn *c)
 		list_add_tail(&s->conns, &c->server_link);
 		if (!s->nr_conns++)
 			ticker_start(s->ticker);
+		pool_task_wake(&c->task);
 	}
 	pthread_mutex_unlock(&s->lock);
-	return err;
-}
-
-static int add_fds(struct conn *c)
-{
-	int err = 0;
-
-	c->nr_fds = fabric_conn_fds(c->fc, c->fds);
-	for (int i = 0; i < c->nr_fds && !err; i++)
-		err = pool_task_add_fd(&c->task, c->fds[i]);
 	return err;
 }
 
@@ -391,9 +399,4 @@ void conn_create(struct server *s, struct fabric_conn *fc, unsigned int fabric_i
 		free(c);
 		return;
 	}
-	err = add_fds(c);
-	/*
-	 * Without its descriptors nobody would ever run it: let the task end the connection itself.
-	 */
-	conn_order(c, err ? CONN_ORDER_ABORT : 0);
 }

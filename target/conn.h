@@ -34,8 +34,6 @@ struct conn {
 	struct server *server;
 	struct fabric_conn *fc;
 	unsigned int fabric_index;
-	int fds[FABRIC_MAX_FDS];
-	int nr_fds;
 	unsigned int born_s; /* server.tick_s */
 
 	/* atomic, any thread */
@@ -54,6 +52,8 @@ struct conn {
 	uint16_t queue_index;
 
 	/* owner thread only */
+	int fds[FABRIC_MAX_FDS];
+	int nr_fds; /* 0 before the first run */
 	enum brp_conn_state state;
 	bool is_fabric_closed;
 	bool is_draining;

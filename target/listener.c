@@ -29,15 +29,22 @@ static void on_incoming(struct fabric_listener *l, struct fabric_conn *fc, void 
 
 static const struct fabric_listen_handler handler = {.incoming = on_incoming};
 
+static void stop(struct listener_task *t)
+{
+	if (!t->listener)
+		return;
+	pool_task_del_fd(&t->task, fabric_listener_fd(t->listener));
+	fabric_listener_destroy(t->listener);
+	t->listener = NULL;
+}
+
 static bool run(struct pool_task *task)
 {
 	struct listener_task *t = container_of(task, struct listener_task, task);
 
 	if (atomic_load(&t->is_stopping)) {
-		pool_task_del_fd(task, fabric_listener_fd(t->listener));
-		fabric_listener_destroy(t->listener);
-		t->listener = NULL;
-		return false;
+		stop(t);
+		return true; /* stays until the pool ends: listeners_stop() may be about to wake it */
 	}
 	if (fabric_listener_poll(t->listener) > 0)
 		pool_task_wake(task); /* more is there; connections that came first go first */

@@ -11,7 +11,7 @@ struct server;
 int listener_add(struct server *s, const struct brp_uri *uri);
 /* The default: TCP on all addresses, and RDMA where there is a device. */
 int listener_add_default(struct server *s);
-/* Accepts nothing more. The tasks end by themselves. */
+/* Accepts nothing more. The tasks go with the pool. */
 void listeners_stop(struct server *s);
 
 #endif
