@@ -44,7 +44,8 @@ static bool run(struct pool_task *task)
 
 	if (atomic_load(&t->is_stopping)) {
 		stop(t);
-		return true; /* stays until the pool ends: listeners_stop() may be about to wake it */
+		return true; /* stays until the pool ends: listeners_stop() may be about to wake it
+			      */
 	}
 	if (fabric_listener_poll(t->listener) > 0)
 		pool_task_wake(task); /* more is there; connections that came first go first */
