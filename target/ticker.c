@@ -33,7 +33,7 @@ static bool is_silent(const struct conn *c, unsigned int now_s)
 	unsigned int quiet_s = now_s - atomic_load(&c->heard_s);
 
 	if (closing_s)
-		return now_s - closing_s > CLOSE_TIMEOUT_S;
+		return (int)(now_s - closing_s) > CLOSE_TIMEOUT_S; /* may have begun just now */
 	if (!atomic_load(&c->is_set_up))
 		return now_s - c->born_s > SETUP_TIMEOUT_S;
 	if (atomic_load(&c->is_moving) && quiet_s > STALL_TIMEOUT_S)
