@@ -16,7 +16,7 @@ for page in docs/man/*.[1-8]; do
 	program=$(find "${BRP_BUILD:?}/target" "$BRP_BUILD/bench" "$BRP_BUILD/initiator" -maxdepth 1 -type f \
 		-name "$name" 2>/dev/null | head -n 1)
 	[ -n "$program" ] || continue
-	diff <("$program" --help | long_options) <(mandoc -T ascii "$page" | col -b | long_options) || {
+	diff <("$program" --help | long_options) <(mandoc -T ascii "$page" | sed 's/.\x08//g' | long_options) || {
 		echo "$name: --help (<) and its manual page (>) name different options"
 		status=1
 	}
