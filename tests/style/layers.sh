@@ -19,6 +19,9 @@ no '(sys|netinet|arpa|infiniband|rdma)/|unistd|fcntl|pthread|poll\.h|netdb|time\
 no '(common|target|initiator|bench)/' brp/
 no '(target|initiator|bench)/' common/
 no '(target|bench)/' initiator/
+# Front ends and the program use libbrp as everybody does; front ends do not know the program.
+no '(initiator/internal|common/fabric/|brp/(codec|fsm))' initiator/dev/ initiator/ctl/
+no 'initiator/ctl/' initiator/dev/
 no '(initiator|bench)/|brp/brp.h' target/
 no '(target|initiator|common/fabric)/' bench/
 # Wire layout is the codec's alone.
