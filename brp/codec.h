@@ -57,8 +57,8 @@ int brp_decode_list_reply(const void *buf, size_t len, struct brp_list_reply *re
 int brp_encode_keepalive(void *buf, size_t cap, uint32_t epoch, bool is_reply,
 			 const struct brp_keepalive *m);
 int brp_decode_keepalive(const void *buf, size_t len, struct brp_keepalive *ret_m); /* both types */
-int brp_encode_event(void *buf, size_t cap, uint32_t epoch, const struct brp_event *m);
-int brp_decode_event(const void *buf, size_t len, struct brp_event *ret_m);
+int brp_encode_event(void *buf, size_t cap, uint32_t epoch, const struct brp_event_msg *m);
+int brp_decode_event(const void *buf, size_t len, struct brp_event_msg *ret_m);
 int brp_encode_goodbye(void *buf, size_t cap, uint32_t epoch, const struct brp_goodbye *m);
 int brp_decode_goodbye(const void *buf, size_t len, struct brp_goodbye *ret_m);
 
@@ -94,7 +94,7 @@ int brp_decode_jumbo(const void *buf, size_t len, const struct brp_limits *lim,
 
 /* BRP_ST_OK, or the status that protocol.md 5.1 gives a single bad request. Written against
  * lim->size_blocks as blocks > size - lba, never lba + blocks > size. */
-enum brp_status brp_check_request(const struct brp_request *r, const struct brp_limits *lim);
+enum brp_status_code brp_check_request(const struct brp_request *r, const struct brp_limits *lim);
 
 /* Bytes of data that request r moves (READ, WRITE), 0 for the others. r has passed
  * brp_decode_jumbo(). */

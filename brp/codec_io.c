@@ -155,7 +155,7 @@ static bool well_formed(const struct brp_request *r, const struct op_rule *rule)
 	return r->blocks > 0 && (!is_in_capsule(r) || r->key == 0);
 }
 
-enum brp_status brp_check_request(const struct brp_request *r, const struct brp_limits *lim)
+enum brp_status_code brp_check_request(const struct brp_request *r, const struct brp_limits *lim)
 {
 	const struct op_rule *rule = rule_of(r->op);
 	uint32_t needs = rule->needs;

@@ -30,7 +30,7 @@ int brp_decode_keepalive(const void *buf, size_t len, struct brp_keepalive *ret_
 	return 0;
 }
 
-int brp_encode_event(void *buf, size_t cap, uint32_t epoch, const struct brp_event *m)
+int brp_encode_event(void *buf, size_t cap, uint32_t epoch, const struct brp_event_msg *m)
 {
 	struct brp_wire_event *w = buf;
 	int len = brp_put_fixed(buf, cap, sizeof(*w), BRP_MSG_EVENT, epoch);
@@ -44,7 +44,7 @@ int brp_encode_event(void *buf, size_t cap, uint32_t epoch, const struct brp_eve
 }
 
 /* Kinds are not checked: an unknown one is ignored by the receiver, 6.2. */
-int brp_decode_event(const void *buf, size_t len, struct brp_event *ret_m)
+int brp_decode_event(const void *buf, size_t len, struct brp_event_msg *ret_m)
 {
 	const struct brp_wire_event *w = buf;
 

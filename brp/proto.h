@@ -85,14 +85,14 @@ enum brp_cache_mode {
 	BRP_CACHE_WRITE_BACK = 1,    /* stable after FLUSH or FUA */
 };
 
-enum brp_event_kind {
-	BRP_EVENT_RESIZED = 1,
-	BRP_EVENT_REMOVED = 2,
-	BRP_EVENT_GOING_DOWN = 3,
+enum brp_event_code {
+	BRP_EV_RESIZED = 1,
+	BRP_EV_REMOVED = 2,
+	BRP_EV_GOING_DOWN = 3,
 };
 
 /* Status codes, 7. */
-enum brp_status {
+enum brp_status_code {
 	BRP_ST_OK = 0,
 	BRP_ST_IO_ERROR = 1,
 	BRP_ST_OUT_OF_RANGE = 2,
@@ -225,7 +225,7 @@ struct brp_keepalive {
 	uint64_t sequence;
 };
 
-struct brp_event {
+struct brp_event_msg {
 	uint16_t kind;
 	uint64_t size_blocks;
 	uint64_t generation;

@@ -33,7 +33,7 @@ static const struct {
 /* Further errnos of back ends; the table above has one for each status. */
 static const struct {
 	int err;
-	enum brp_status status;
+	enum brp_status_code status;
 } aliases[] = {
 	{EPERM, BRP_ST_DENIED},
 	{ENOMEM, BRP_ST_NO_RESOURCES},
@@ -45,11 +45,11 @@ int brp_status_to_errno(uint16_t status)
 	return status < BRP_ST_COUNT ? -statuses[status].err : -EIO;
 }
 
-enum brp_status brp_status_from_errno(int err)
+enum brp_status_code brp_status_from_errno(int err)
 {
 	for (unsigned int i = 0; i < BRP_ST_COUNT; i++) {
 		if (-statuses[i].err == err)
-			return (enum brp_status)i;
+			return (enum brp_status_code)i;
 	}
 	for (size_t i = 0; i < NR(aliases); i++) {
 		if (-aliases[i].err == err)

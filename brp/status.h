@@ -10,7 +10,7 @@ int brp_status_to_errno(uint16_t status);
 
 /* Status for a negative errno (or 0) that a back end or the target decided. Unknown ones are
  * BRP_ST_IO_ERROR. */
-enum brp_status brp_status_from_errno(int err);
+enum brp_status_code brp_status_from_errno(int err);
 
 /* Never NULL; unknown values give "unknown". */
 const char *brp_status_name(uint16_t status);

@@ -66,8 +66,7 @@ struct brp_queue *brp_session_queue(struct brp_session *s, unsigned int index)
 	return s->is_connected && index < s->opt.queues ? s->queues[index] : NULL;
 }
 
-/* The caller's struct may be older (shorter) or newer (longer, the rest is zeroed) than ours. */
-static int copy_out(void *to, size_t to_bytes, const void *from, size_t from_bytes)
+int ini_copy_out(void *to, size_t to_bytes, const void *from, size_t from_bytes)
 {
 	if (to_bytes < sizeof(size_t))
 		return -EINVAL;
@@ -112,10 +111,10 @@ int brp_session_info(const struct brp_session *s, struct brp_info *ret_info)
 	memcpy(info.boot_id, q->login.boot_id.b, sizeof(info.boot_id));
 	memcpy(info.volume_name, s->uri.volume_name, sizeof(info.volume_name));
 	snprintf(info.transport, sizeof(info.transport), "%s", fabric_name(s->fabric));
-	return copy_out(ret_info, ret_info->size, &info, sizeof(info));
+	return ini_copy_out(ret_info, ret_info->size, &info, sizeof(info));
 }
 
 int brp_queue_stats(const struct brp_queue *q, struct brp_stats *ret_stats)
 {
-	return copy_out(ret_stats, ret_stats->size, &q->stats, sizeof(q->stats));
+	return ini_copy_out(ret_stats, ret_stats->size, &q->stats, sizeof(q->stats));
 }

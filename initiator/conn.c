@@ -72,7 +72,7 @@ void ini_conn_keepalive(struct ini_conn *c)
 	ini_conn_flush(c);
 }
 
-static void send_goodbye(struct ini_conn *c, enum brp_status status, const char *text)
+static void send_goodbye(struct ini_conn *c, enum brp_status_code status, const char *text)
 {
 	struct brp_goodbye m = {.status = (uint16_t)status};
 	void *buf = ini_conn_begin(c, 128);
@@ -173,23 +173,42 @@ static void handle_goodbye(struct ini_conn *c, const void *buf, uint32_t bytes)
 	ini_conn_close(c, err, false);
 }
 
-static void handle_event(struct ini_conn *c, const void *buf, uint32_t bytes)
+static void resized(struct ini_conn *c, uint64_t size_blocks)
 {
 	struct brp_session *s = c->session;
-	struct brp_event m;
+	uint32_t block_bytes = c->queue->limits.block_bytes;
+
+	if (size_blocks > UINT64_MAX / block_bytes) {
+		ini_conn_protocol_error(c, "EVENT with an impossible size");
+		return;
+	}
+	/* Every connection gets the news; the owner needs it once. */
+	if (atomic_exchange(&s->size_blocks, size_blocks) != size_blocks)
+		ini_event(s, BRP_EVENT_RESIZED, 0, "the volume has %llu bytes now",
+			  (unsigned long long)(size_blocks * block_bytes));
+}
+
+/* protocol.md 6.2. Unknown kinds are ignored. */
+static void handle_event(struct ini_conn *c, const void *buf, uint32_t bytes)
+{
+	struct brp_event_msg m;
 
 	if (brp_decode_event(buf, bytes, &m) < 0) {
 		ini_conn_protocol_error(c, "malformed EVENT");
 		return;
 	}
-	/* REMOVED and GOING_DOWN are told by the statuses and the GOODBYE that follow; unknown
-	 * kinds are ignored (6.2). */
-	if (m.kind != BRP_EVENT_RESIZED)
-		return;
-	if (m.size_blocks > UINT64_MAX / c->queue->limits.block_bytes)
-		ini_conn_protocol_error(c, "EVENT with an impossible size");
-	else
-		atomic_store_explicit(&s->size_blocks, m.size_blocks, memory_order_relaxed);
+	switch (m.kind) {
+	case BRP_EV_RESIZED:
+		resized(c, m.size_blocks);
+		break;
+	case BRP_EV_REMOVED:
+		ini_event(c->session, BRP_EVENT_REMOVED, -ENODEV,
+			  "the volume was removed on the target");
+		break;
+	case BRP_EV_GOING_DOWN:
+		ini_event(c->session, BRP_EVENT_GOING_DOWN, 0, "the target is ending");
+		break;
+	}
 }
 
 static void dispatch(struct ini_conn *c, const struct brp_header *h, const void *buf,

@@ -26,14 +26,16 @@
 #include "common/log.h"
 #include "common/util.h"
 
-#define INI_DEFAULT_DEPTH       128u
-#define INI_DEFAULT_WINDOW_US   20u
-#define INI_DEFAULT_MERGE_BYTES 4096u
-#define INI_DEFAULT_CONNECT_MS  10000u
-#define INI_CLOSE_TIMEOUT_MS    1000u /* an orderly close that takes longer becomes an abort */
-#define INI_ERROR_BYTES         256
-#define INI_NONE                UINT16_MAX /* no slot */
-#define INI_FOREVER             UINT64_MAX
+#define INI_DEFAULT_DEPTH        128u
+#define INI_DEFAULT_WINDOW_US    20u
+#define INI_DEFAULT_MERGE_BYTES  4096u
+#define INI_DEFAULT_CONNECT_MS   10000u
+#define INI_DEFAULT_DELAY_MS     500u
+#define INI_DEFAULT_DELAY_MAX_MS 10000u
+#define INI_CLOSE_TIMEOUT_MS     1000u /* an orderly close that takes longer becomes an abort */
+#define INI_ERROR_BYTES          256
+#define INI_NONE                 UINT16_MAX /* no slot */
+#define INI_FOREVER              UINT64_MAX
 
 /* ---- error.c --------------------------------------------------------------------------------- */
 
@@ -51,6 +53,12 @@ int ini_error_code(const struct ini_error *e); /* 0: none */
 
 /* What brp_last_error() tells in this thread. Returns err. */
 int ini_last_error_set(int err, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* ---- status.c -------------------------------------------------------------------------------- */
+
+/* Tells the session's owner. fmt: the words. Under no lock, from a queue's thread. */
+void ini_event(const struct brp_session *s, enum brp_event_kind kind, int err, const char *fmt, ...)
+	PRINTF_LIKE(4, 5);
 
 /* ---- options.c, ident.c ---------------------------------------------------------------------- */
 
@@ -313,8 +321,13 @@ struct brp_session {
 /* brp_connect_start() and brp_list(). */
 int ini_session_start(const char *uri, const struct brp_options *opt, struct ini_listing *listing,
 		      struct brp_session **ret_session);
-int ini_session_connect(struct brp_session *s);    /* steps until connected or failed */
-void ini_session_free_mems(struct brp_session *s); /* api.c */
+int ini_session_connect(struct brp_session *s); /* steps until connected or failed */
+
+/* api.c */
+void ini_session_free_mems(struct brp_session *s);
+/* For results whose struct the caller may know in an older (shorter) or newer (longer, the rest is
+ * zeroed) form. */
+int ini_copy_out(void *to, size_t to_bytes, const void *from, size_t from_bytes);
 
 /* address.c: the name look-up (blocking). *ret_addrs: freeaddrinfo(). */
 int ini_address_resolve(const struct brp_uri *uri, struct addrinfo **ret_addrs);

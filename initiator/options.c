@@ -28,6 +28,12 @@ static void set_defaults(struct brp_options *o)
 		o->merge_max_requests ? o->merge_max_requests : BRP_MAX_JUMBO_REQUESTS;
 	o->connect_timeout_ms =
 		o->connect_timeout_ms ? o->connect_timeout_ms : INI_DEFAULT_CONNECT_MS;
+	if (o->keepalive_ms == BRP_KEEPALIVE_NEVER)
+		o->keepalive_ms = 0; /* as the wire has it */
+	if (o->reconnect_delay_ms == 0)
+		o->reconnect_delay_ms = INI_DEFAULT_DELAY_MS;
+	if (o->reconnect_delay_max_ms == 0)
+		o->reconnect_delay_max_ms = MAX(INI_DEFAULT_DELAY_MAX_MS, o->reconnect_delay_ms);
 }
 
 int ini_options_resolve(const struct brp_options *opt, struct brp_options *ret_opt)
@@ -48,5 +54,11 @@ int ini_options_resolve(const struct brp_options *opt, struct brp_options *ret_o
 	if (ret_opt->merge_max_requests > BRP_MAX_JUMBO_REQUESTS)
 		return ini_last_error_set(-EINVAL, "%u requests in a message: at most %u",
 					  ret_opt->merge_max_requests, BRP_MAX_JUMBO_REQUESTS);
+	if (ret_opt->reconnect_delay_max_ms < ret_opt->reconnect_delay_ms)
+		return ini_last_error_set(
+			-EINVAL, "a reconnect delay of %u ms is beyond its limit of %u ms",
+			ret_opt->reconnect_delay_ms, ret_opt->reconnect_delay_max_ms);
+	if (ret_opt->ctrl_loss_tmo_ms < -1 || ret_opt->fast_io_fail_tmo_ms < -1)
+		return ini_last_error_set(-EINVAL, "a time limit below -1 (never)");
 	return 0;
 }

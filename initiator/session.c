@@ -80,7 +80,9 @@ static int make_identity(struct brp_session *s)
 {
 	int r = ini_ident_host(&s->opt, &s->host_uuid);
 
-	if (r == 0)
+	if (s->opt.session_uuid)
+		memcpy(s->session_uuid.b, s->opt.session_uuid, sizeof(s->session_uuid.b));
+	else if (r == 0)
 		r = ini_ident_random(&s->session_uuid);
 	if (r < 0)
 		return ini_last_error_set(r, "no random numbers: %s", strerror(-r));
@@ -88,6 +90,7 @@ static int make_identity(struct brp_session *s)
 	s->epoch = 1;
 	s->opt.host_name = NULL; /* the caller's, not kept */
 	s->opt.host_uuid = NULL;
+	s->opt.session_uuid = NULL;
 	return 0;
 }
 

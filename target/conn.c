@@ -48,7 +48,7 @@ static bool is_ending(const struct conn *c)
 	return c->state == BRP_CONN_CLOSING || c->state == BRP_CONN_CLOSED;
 }
 
-static void say_goodbye(struct conn *c, enum brp_status status, const char *text)
+static void say_goodbye(struct conn *c, enum brp_status_code status, const char *text)
 {
 	struct brp_goodbye g = {.status = (uint16_t)status};
 	void *buf = fabric_msg_begin(c->fc, BRP_MAX_INITIATOR_MSG_BYTES);
@@ -62,7 +62,7 @@ static void say_goodbye(struct conn *c, enum brp_status status, const char *text
 		fabric_msg_commit(c->fc, (uint32_t)len, NULL, 0);
 }
 
-void conn_close(struct conn *c, enum brp_status status, const char *text)
+void conn_close(struct conn *c, enum brp_status_code status, const char *text)
 {
 	if (is_ending(c))
 		return;

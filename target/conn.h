@@ -78,7 +78,7 @@ void conn_set_state(struct conn *c, enum brp_conn_state to);
 
 /* Ends the connection with a GOODBYE that carries status and text. Requests in flight run to their
  * end unanswered. */
-void conn_close(struct conn *c, enum brp_status status, const char *text);
+void conn_close(struct conn *c, enum brp_status_code status, const char *text);
 
 /* The peer broke the protocol: logs what, says goodbye, closes. */
 void conn_protocol_error(struct conn *c, const char *what);

@@ -196,7 +196,7 @@ static void untag(struct request *r)
 
 /* ---- answering ------------------------------------------------------------------------------- */
 
-static void answer(struct request *r, enum brp_status status)
+static void answer(struct request *r, enum brp_status_code status)
 {
 	if (r->large) /* the answer may have to wait for a peer that does not read */
 		put_large(r);
@@ -474,7 +474,7 @@ static bool has_data_to_pull(const struct request *r)
 
 static void start(struct request *r, const void *msg)
 {
-	enum brp_status st = brp_check_request(&r->wire, &r->conn->limits);
+	enum brp_status_code st = brp_check_request(&r->wire, &r->conn->limits);
 
 	r->data_bytes = brp_request_data_bytes(&r->wire, &r->conn->limits);
 	r->status = st;
@@ -547,7 +547,7 @@ void requests_pull_done(struct conn *c, struct fabric_xfer *x, int status)
 		untag(r);
 		release(r);
 	} else if (r->status != BRP_ST_OK) {
-		answer(r, (enum brp_status)r->status);
+		answer(r, (enum brp_status_code)r->status);
 	} else {
 		to_device(r, x->local);
 	}

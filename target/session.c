@@ -118,8 +118,9 @@ static void join(struct server *s, struct session *n, struct conn *c, struct lis
 	list_add_tail(&s->sessions, &n->link);
 }
 
-static enum brp_status enter_locked(struct server *s, struct conn *c, const struct brp_login *login,
-				    bool *ret_wait, uint64_t *ret_epoch, const char **ret_why)
+static enum brp_status_code enter_locked(struct server *s, struct conn *c,
+					 const struct brp_login *login, bool *ret_wait,
+					 uint64_t *ret_epoch, const char **ret_why)
 {
 	struct session *n = find(s, &login->session_uuid);
 
@@ -156,10 +157,10 @@ static enum brp_status enter_locked(struct server *s, struct conn *c, const stru
 	return BRP_ST_OK;
 }
 
-enum brp_status session_enter(struct server *s, struct conn *c, const struct brp_login *login,
-			      bool *ret_wait, uint64_t *ret_epoch, const char **ret_why)
+enum brp_status_code session_enter(struct server *s, struct conn *c, const struct brp_login *login,
+				   bool *ret_wait, uint64_t *ret_epoch, const char **ret_why)
 {
-	enum brp_status st;
+	enum brp_status_code st;
 
 	*ret_wait = false;
 	*ret_epoch = 0;

@@ -34,8 +34,8 @@ struct session {
  * *ret_wait true: at the barrier; the connection is woken with CONN_ORDER_ADMIT when it may ask
  * again. Otherwise refused, *ret_why says why. On STALE_EPOCH *ret_epoch is the newest one.
  */
-enum brp_status session_enter(struct server *s, struct conn *c, const struct brp_login *login,
-			      bool *ret_wait, uint64_t *ret_epoch, const char **ret_why);
+enum brp_status_code session_enter(struct server *s, struct conn *c, const struct brp_login *login,
+				   bool *ret_wait, uint64_t *ret_epoch, const char **ret_why);
 
 /* The connection is gone, its requests are out of the device. Also leaves the barrier. Harmless for
  * one that never entered. */

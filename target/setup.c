@@ -84,7 +84,7 @@ static void send_login_reply(struct conn *c, const struct brp_login_reply *reply
 	SEND(c, BRP_MAX_INITIATOR_MSG_BYTES, brp_encode_login_reply, reply);
 }
 
-static void refuse(struct conn *c, enum brp_status st, uint64_t epoch, const char *why)
+static void refuse(struct conn *c, enum brp_status_code st, uint64_t epoch, const char *why)
 {
 	struct brp_login_reply reply = {.status = (uint16_t)st, .epoch = epoch};
 
@@ -183,7 +183,7 @@ static void admit(struct conn *c)
 
 void conn_try_admission(struct conn *c)
 {
-	enum brp_status st;
+	enum brp_status_code st;
 	bool must_wait;
 	uint64_t epoch;
 	const char *why;

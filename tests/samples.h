@@ -185,9 +185,9 @@ static inline size_t sample_response(uint8_t *buf)
 	return 64;
 }
 
-static inline struct brp_event sample_event(void)
+static inline struct brp_event_msg sample_event(void)
 {
-	return (struct brp_event){BRP_EVENT_RESIZED, SAMPLE_SIZE, 0x4142434445464748};
+	return (struct brp_event_msg){BRP_EV_RESIZED, SAMPLE_SIZE, 0x4142434445464748};
 }
 
 static inline struct brp_goodbye sample_goodbye(void)
@@ -252,7 +252,7 @@ static inline bool same_completion(const struct brp_completion *a, const struct 
 	return SAME(tag) && SAME(status);
 }
 
-static inline bool same_event(const struct brp_event *a, const struct brp_event *b)
+static inline bool same_event(const struct brp_event_msg *a, const struct brp_event_msg *b)
 {
 	return SAME(kind) && SAME(size_blocks) && SAME(generation);
 }

@@ -45,6 +45,7 @@ extern "C" {
 struct brp_session;
 struct brp_queue;
 struct brp_mem;
+struct brp_event;
 
 /* ---- connecting ------------------------------------------------------------------------------ */
 
@@ -68,16 +69,38 @@ struct brp_options {
 	bool read_only;
 	int poll_us; /* busy-poll before sleeping: 0 never, > 0 up to so many us, -1 = adaptive */
 	unsigned int connect_timeout_ms; /* 0 = 10000 */
-	unsigned int keepalive_ms; /* the target may drop us when silent for three times this; 0 =
-				      never */
+	unsigned int keepalive_ms; /* how often a silent connection is looked after; 0 = library
+				      default, BRP_KEEPALIVE_NEVER = not at all. Either side takes
+				      the other for dead after three to four times this */
 	const char *host_name;     /* for the target's lists and logs; NULL = gethostname() */
 	const uint8_t *host_uuid;  /* 16 bytes; NULL = derived from /etc/machine-id, random where
 				      there is none */
+
+	/* A lost connection is made again from within brp_poll() and brp_wait(); the first attempt
+	 * is made at once. */
+	unsigned int reconnect_delay_ms; /* before the second attempt, then doubled, with jitter;
+					    0 = 500 */
+	unsigned int reconnect_delay_max_ms; /* it is never doubled beyond this; 0 = 10000 */
+	int ctrl_loss_tmo_ms;    /* give up after so long without a connection: the session fails;
+				    -1 = never, 0 = do not reconnect at all */
+	int fast_io_fail_tmo_ms; /* requests that wait for a reconnect fail with -ETIMEDOUT after
+				    so long; -1 = never */
+	const uint8_t *session_uuid; /* 16 bytes; NULL = random. The restarted server of a device
+					passes its predecessor's: the first login then takes the
+					session over, and what the predecessor had in flight has
+					ended in the device before */
+	/* What happens to the session, in the thread of the queue that noticed; several queues may
+	 * call it at once. It must not call brp_*(). NULL: nobody listens. */
+	void (*on_event)(void *arg, const struct brp_event *ev);
+	void *event_arg;
 };
 
-#define BRP_OPTIONS_INIT                                          \
-	{                                                         \
-		.size = sizeof(struct brp_options), .poll_us = -1 \
+#define BRP_KEEPALIVE_NEVER UINT32_MAX
+
+#define BRP_OPTIONS_INIT                                                                   \
+	{                                                                                  \
+		.size = sizeof(struct brp_options), .poll_us = -1, .ctrl_loss_tmo_ms = -1, \
+		.fast_io_fail_tmo_ms = -1,                                                 \
 	}
 
 /*
@@ -146,6 +169,51 @@ struct brp_list_item {
  * blocking. */
 BRP_API int brp_list(const char *uri, const struct brp_options *opt,
 		     struct brp_list_item *ret_items, unsigned int max);
+
+/* ---- what happens to it ---------------------------------------------------------------------- */
+
+enum brp_state {
+	BRP_STATE_CONNECTING, /* for the first time */
+	BRP_STATE_LIVE,
+	BRP_STATE_RECONNECTING, /* at least one queue; its requests wait */
+	BRP_STATE_FAILED,       /* for good: everything fails */
+};
+
+enum brp_event_kind {
+	BRP_EVENT_LOST,        /* the connection; error and text say why */
+	BRP_EVENT_RECONNECTED, /* all is as before */
+	BRP_EVENT_RESIZED,     /* size_bytes: the volume's new size */
+	BRP_EVENT_REMOVED,     /* the volume, from the target: the session fails */
+	BRP_EVENT_GOING_DOWN,  /* the target says it will end: a loss follows */
+	BRP_EVENT_FAILED,      /* the session, for good; error and text say why */
+};
+
+struct brp_event {
+	size_t size; /* sizeof(struct brp_event) of the library */
+	enum brp_event_kind kind;
+	uint64_t size_bytes; /* BRP_EVENT_RESIZED */
+	int error;           /* negative errno, or 0 */
+	const char *text;    /* for people, never NULL; valid during the call */
+};
+
+struct brp_status {
+	size_t size; /* set by the caller to sizeof(struct brp_status) */
+	enum brp_state state;
+	unsigned int attempt;      /* RECONNECTING: the attempt that runs or comes next, from 1 */
+	uint64_t down_ms;          /* RECONNECTING: for how long now */
+	uint64_t next_attempt_ms;  /* until the next attempt begins; 0: one runs */
+	int64_t gives_up_ms;       /* until the session fails; -1 never */
+	int64_t fails_io_ms;       /* until waiting requests fail (0: they do); -1 never */
+	uint64_t reconnects;       /* of all queues */
+	uint64_t retried_requests; /* sent again after a reconnect */
+	uint64_t digest_errors;
+	uint64_t epoch;
+	int error;      /* FAILED: negative errno */
+	char text[256]; /* one line for people: why, what happens next */
+};
+
+/* Any thread, at any time. -EINVAL: ret_status->size is not set. */
+BRP_API int brp_session_status(const struct brp_session *s, struct brp_status *ret_status);
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 

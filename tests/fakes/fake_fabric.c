@@ -465,7 +465,7 @@ void fake_goodbye(struct fabric_conn *c, uint32_t epoch, uint16_t status, const 
 	fake_deliver(c, buf, (uint32_t)brp_encode_goodbye(buf, sizeof(buf), epoch, &m));
 }
 
-void fake_event(struct fabric_conn *c, const struct brp_event *m)
+void fake_event(struct fabric_conn *c, const struct brp_event_msg *m)
 {
 	uint8_t buf[64];
 

@@ -89,7 +89,7 @@ void fake_respond(struct fabric_conn *c, const struct brp_completion *completion
 void fake_respond_one(struct fabric_conn *c, uint32_t tag, uint16_t status);
 void fake_keepalive(struct fabric_conn *c, uint32_t epoch, uint64_t sequence);
 void fake_goodbye(struct fabric_conn *c, uint32_t epoch, uint16_t status, const char *text);
-void fake_event(struct fabric_conn *c, const struct brp_event *m);
+void fake_event(struct fabric_conn *c, const struct brp_event_msg *m);
 
 /* Number of requests in the i-th JUMBO sent (from the front), decoded; aborts if there is none. */
 int fake_jumbo(struct fabric_conn *c, unsigned int i,

@@ -23,7 +23,7 @@ static uint64_t check_data(const struct brp_request *r, const struct brp_limits 
 /* With 128-bit arithmetic, unlike the codec. */
 static void check_range(const struct brp_request *r, const struct brp_limits *lim)
 {
-	enum brp_status st = brp_check_request(r, lim);
+	enum brp_status_code st = brp_check_request(r, lim);
 	unsigned __int128 end = (unsigned __int128)r->lba + r->blocks;
 
 	CHECK(st < BRP_ST_COUNT);

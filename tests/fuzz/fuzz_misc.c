@@ -16,7 +16,7 @@ static void fuzz_keepalive(const uint8_t *data, size_t len, const struct brp_hea
 
 static void fuzz_event(const uint8_t *data, size_t len, const struct brp_header *h)
 {
-	struct brp_event m;
+	struct brp_event_msg m;
 	uint8_t made[48];
 
 	if (brp_decode_event(data, len, &m) == 0)
@@ -39,7 +39,7 @@ static void check_refused(const uint8_t *data, size_t len)
 {
 	struct brp_keepalive keepalive;
 	struct brp_goodbye goodbye;
-	struct brp_event event;
+	struct brp_event_msg event;
 
 	CHECK(brp_decode_keepalive(data, len, &keepalive) < 0);
 	CHECK(brp_decode_event(data, len, &event) < 0);

@@ -8,8 +8,8 @@
 #define FUA       BRP_REQ_FUA
 #define CAPSULE   BRP_REQ_IN_CAPSULE
 
-static enum brp_status check(uint8_t op, uint8_t flags, uint64_t lba, uint32_t blocks,
-			     uint64_t size_blocks, uint32_t volume_flags)
+static enum brp_status_code check(uint8_t op, uint8_t flags, uint64_t lba, uint32_t blocks,
+				  uint64_t size_blocks, uint32_t volume_flags)
 {
 	struct brp_request r = {.op = op, .flags = flags, .lba = lba, .blocks = blocks};
 	struct brp_limits lim = sample_limits();
@@ -25,7 +25,7 @@ Test(check_request, range)
 		uint64_t lba;
 		uint32_t blocks;
 		uint64_t size;
-		enum brp_status want;
+		enum brp_status_code want;
 	} all[] = {
 		{0, 1, 100, BRP_ST_OK},
 		{0, 100, 100, BRP_ST_OK},
@@ -102,8 +102,8 @@ Test(check_request, key_and_addr)
 	static const struct {
 		uint8_t op;
 		uint8_t flags;
-		enum brp_status with_key;
-		enum brp_status with_addr;
+		enum brp_status_code with_key;
+		enum brp_status_code with_addr;
 	} all[] = {
 		{BRP_OP_READ, 0, BRP_ST_OK, BRP_ST_OK},
 		{BRP_OP_WRITE, 0, BRP_ST_OK, BRP_ST_OK},

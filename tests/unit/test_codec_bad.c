@@ -71,10 +71,16 @@ DECODE(login)
 DECODE(login_reply)
 DECODE(list)
 DECODE(keepalive)
-DECODE(event)
 DECODE(goodbye)
 DECODE(cm_data)
 DECODE(header)
+
+static int decode_event(const void *buf, size_t len)
+{
+	struct brp_event_msg m;
+
+	return brp_decode_event(buf, len, &m);
+}
 
 static size_t make_login_by_uuid(uint8_t *buf)
 {
@@ -131,7 +137,7 @@ static size_t make_keepalive(uint8_t *buf)
 
 static size_t make_event(uint8_t *buf)
 {
-	struct brp_event m = sample_event();
+	struct brp_event_msg m = sample_event();
 
 	return (size_t)brp_encode_event(buf, 4096, SAMPLE_EPOCH_LOW, &m);
 }

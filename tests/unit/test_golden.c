@@ -119,7 +119,7 @@ Test(golden, keepalive)
 
 Test(golden, event)
 {
-	struct brp_event in = sample_event(), out;
+	struct brp_event_msg in = sample_event(), out;
 
 	load("event");
 	assert_made("event", (size_t)brp_encode_event(made, sizeof(made), SAMPLE_EPOCH_LOW, &in));

@@ -477,15 +477,15 @@ Test(queue, resize_is_followed)
 	struct brp_info info = {.size = sizeof(info)};
 	struct fake_io io = {0};
 
-	fake_event(rig.c, &(struct brp_event){.kind = BRP_EVENT_RESIZED, .size_blocks = 8});
+	fake_event(rig.c, &(struct brp_event_msg){.kind = BRP_EV_RESIZED, .size_blocks = 8});
 	cr_assert_eq(brp_poll(rig.q), 0);
 	cr_assert_eq(brp_session_info(rig.s, &info), 0);
 	cr_assert_eq(info.size_bytes, 4096);
 	cr_assert_eq(fake_submit(&rig, BRP_READ, 4096, 512, &io), -ERANGE);
-	fake_event(rig.c, &(struct brp_event){.kind = 77});
+	fake_event(rig.c, &(struct brp_event_msg){.kind = 77});
 	cr_assert_eq(brp_poll(rig.q), 0, "unknown kinds are ignored");
 	fake_event(rig.c,
-		   &(struct brp_event){.kind = BRP_EVENT_RESIZED, .size_blocks = UINT64_MAX});
+		   &(struct brp_event_msg){.kind = BRP_EV_RESIZED, .size_blocks = UINT64_MAX});
 	expect_protocol_error(&rig, &io);
 	fake_rig_down(&rig);
 }
@@ -517,5 +517,68 @@ Test(queue, event_loop_descriptor_is_quiet_after_poll)
 	cr_assert_eq(brp_poll(rig.q), 1);
 	cr_assert_eq(brp_poll(rig.q), 0);
 	cr_assert_eq(poll(&pfd, 1, 0), 0);
+	fake_rig_down(&rig);
+}
+
+/* ---- what the owner is told ------------------------------------------------------------------ */
+
+struct told {
+	unsigned int nr;
+	enum brp_event_kind kind;
+	uint64_t size_bytes;
+	int error;
+};
+
+static void on_event(void *arg, const struct brp_event *ev)
+{
+	struct told *t = arg;
+
+	cr_assert_eq(ev->size, sizeof(*ev));
+	cr_assert(ev->text && ev->text[0]);
+	t->nr++;
+	t->kind = ev->kind;
+	t->size_bytes = ev->size_bytes;
+	t->error = ev->error;
+}
+
+Test(queue, events_are_told_and_a_resize_only_once)
+{
+	struct brp_options opt = BRP_OPTIONS_INIT;
+	struct told told = {0};
+	struct fake_rig rig;
+
+	opt.on_event = on_event;
+	opt.event_arg = &told;
+	rig = fake_rig_up(&opt);
+	for (int i = 0; i < 2; i++) {
+		fake_event(rig.c,
+			   &(struct brp_event_msg){.kind = BRP_EV_RESIZED, .size_blocks = 8});
+		cr_assert_eq(brp_poll(rig.q), 0);
+		cr_assert_eq(told.nr, 1);
+		cr_assert_eq(told.kind, BRP_EVENT_RESIZED);
+		cr_assert_eq(told.size_bytes, 4096);
+	}
+	fake_event(rig.c, &(struct brp_event_msg){.kind = BRP_EV_GOING_DOWN});
+	cr_assert_eq(brp_poll(rig.q), 0);
+	cr_assert_eq(told.kind, BRP_EVENT_GOING_DOWN);
+	fake_event(rig.c, &(struct brp_event_msg){.kind = BRP_EV_REMOVED});
+	(void)brp_poll(rig.q);
+	cr_assert_eq(told.kind, BRP_EVENT_REMOVED);
+	cr_assert_eq(told.error, -ENODEV);
+	fake_rig_down(&rig);
+}
+
+Test(queue, status_is_told)
+{
+	struct brp_status st = {.size = sizeof(st)};
+	struct fake_rig rig = fake_rig_up(NULL);
+
+	cr_assert_eq(brp_session_status(rig.s, &st), 0);
+	cr_assert_eq(st.state, BRP_STATE_LIVE);
+	cr_assert_eq(st.epoch, 1);
+	cr_assert_eq(st.gives_up_ms, -1);
+	cr_assert_eq(st.error, 0);
+	st.size = 0;
+	cr_assert_eq(brp_session_status(rig.s, &st), -EINVAL);
 	fake_rig_down(&rig);
 }

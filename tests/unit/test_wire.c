@@ -344,8 +344,8 @@ Test(wire, event)
 	uint8_t buf[48];
 
 	for (int i = 0; i < ROUNDS; i++) {
-		struct brp_event in = {(uint16_t)rnd(), rnd(), rnd()};
-		struct brp_event out;
+		struct brp_event_msg in = {(uint16_t)rnd(), rnd(), rnd()};
+		struct brp_event_msg out;
 
 		cr_assert_eq(brp_encode_event(buf, sizeof(buf), (uint32_t)rnd(), &in), 48);
 		cr_assert_eq(brp_decode_event(buf, 48, &out), 0);
@@ -444,7 +444,7 @@ Test(wire, no_room)
 	struct brp_list_reply list_reply = sample_list_reply();
 	struct brp_list_entry entries[2];
 	struct brp_keepalive keepalive = {1};
-	struct brp_event event = sample_event();
+	struct brp_event_msg event = sample_event();
 	struct brp_goodbye goodbye = sample_goodbye();
 
 	sample_entries(entries);
