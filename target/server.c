@@ -105,7 +105,7 @@ static void announce(const struct volume *v)
 static int open_volumes(struct server *s)
 {
 	for (unsigned int i = 0; i < s->opt.nr_volumes; i++) {
-		const struct volume_config *cfg = &s->opt.volumes[i];
+		struct volume_config *cfg = &s->opt.volumes[i];
 		struct volume *v;
 		int err;
 
@@ -114,6 +114,7 @@ static int open_volumes(struct server *s)
 				  cfg->name);
 			return -EEXIST;
 		}
+		cfg->spec.is_unsafe_no_flush = s->opt.is_unsafe_no_flush;
 		err = volume_open(cfg, s->opt.is_serial, &v);
 		if (err)
 			return err;
@@ -152,9 +153,9 @@ static int listen_all(struct server *s)
 	return err;
 }
 
-static void make_boot_id(struct server *s)
+static void make_run_id(struct server *s)
 {
-	while (getrandom(&s->boot_id, sizeof(s->boot_id), 0) != sizeof(s->boot_id))
+	while (getrandom(&s->run_id, sizeof(s->run_id), 0) != sizeof(s->run_id))
 		;
 }
 
@@ -211,7 +212,10 @@ int server_start(struct server *s, const struct server_options *opt)
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&s->conn_left, &attr);
 	pthread_condattr_destroy(&attr);
-	make_boot_id(s);
+	make_run_id(s);
+	if (opt->is_unsafe_no_fence)
+		log_warning("--unsafe-no-fence: late writes of old sessions are let through on "
+			    "purpose: this target damages data");
 	err = start(s);
 	if (err)
 		free_everything(s);

@@ -31,6 +31,9 @@ struct server_options {
 	unsigned int max_queue_depth;
 	uint64_t buffer_bytes; /* I/O buffers in all */
 	int numa_node;         /* of the buffers, -1 = any */
+	/* To prove that the checks find what goes wrong without (docs/testing.md). */
+	bool is_unsafe_no_fence; /* a new epoch does not wait for the older one's requests */
+	bool is_unsafe_no_flush; /* FLUSH and FUA do nothing */
 };
 
 struct listener_task;
@@ -38,7 +41,7 @@ struct listener_task;
 struct server {
 	/* constant after server_start() */
 	struct server_options opt;
-	struct brp_uuid boot_id;
+	struct brp_uuid run_id; /* of this process: HELLO_REPLY */
 	struct pool *pool;
 	struct fabric *fabrics[TARGET_MAX_FABRICS];
 	unsigned int nr_fabrics;

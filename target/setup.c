@@ -33,7 +33,7 @@ static void on_hello(struct conn *c, const void *buf, uint32_t bytes)
 	}
 	brp_negotiate(&hello, 0, &reply);
 	reply.max_message_bytes = BRP_MAX_TARGET_MSG_BYTES;
-	reply.boot_id = c->server->boot_id;
+	reply.boot_id = c->server->run_id;
 	SEND(c, BRP_MAX_INITIATOR_MSG_BYTES, brp_encode_hello_reply, &reply);
 	if (reply.status == BRP_ST_OK) {
 		conn_set_state(c, BRP_CONN_GREETED);
@@ -89,7 +89,8 @@ static void refuse(struct conn *c, enum brp_status_code st, uint64_t epoch, cons
 	struct brp_login_reply reply = {.status = (uint16_t)st, .epoch = epoch};
 
 	snprintf(reply.reason, sizeof(reply.reason), "%s", why);
-	reply.boot_id = c->server->boot_id;
+	if (c->volume)
+		reply.boot_id = c->volume->info.boot_id;
 	log_peer(LOG_NOTICE, "%s: login to \"%s\" refused: %s: %s", fabric_conn_peer(c->fc),
 		 c->login.volume_name, brp_status_name((uint16_t)st), why);
 	send_login_reply(c, &reply);
@@ -131,7 +132,7 @@ static void fill_login_reply(const struct conn *c, struct brp_login_reply *reply
 		.queue_depth = c->limits.queue_depth,
 		.volume_uuid = v->info.uuid,
 		.generation = v->info.generation,
-		.boot_id = c->server->boot_id,
+		.boot_id = v->info.boot_id,
 		.size_blocks = c->limits.size_blocks,
 		.block_bytes = c->limits.block_bytes,
 		.max_transfer_bytes = c->limits.max_transfer_bytes,

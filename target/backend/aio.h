@@ -82,7 +82,7 @@ int aio_probe(struct aio_volume *v, const struct bk_spec *spec);
  * newline. 0 or -errno. */
 int aio_read_sysfs(dev_t dev, const char *name, char *buf, size_t bytes);
 
-/* aio_id.c */
-void aio_identify(const struct aio_volume *v, struct brp_uuid *ret_uuid);
+/* aio_id.c: fills UUID, generation and boot id; the rest of *info is there already. */
+void aio_identify(const struct aio_volume *v, struct bk_info *info);
 
 #endif

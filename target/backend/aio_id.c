@@ -10,15 +10,27 @@
  * UUID is a hash of it and of the partition number.
  *  - What has neither is known by its resolved path and this machine's id.
  *
+ * A file's generation is a hash of its inode number, the inode's own generation and its time of
+ * birth: a file that was put in the place of another (a restored backup, a copy renamed over it) is
+ * another one even if it brought its attributes along. Moving or renaming a file within its file
+ * system changes nothing. A device's is 1.
+ *
+ * The boot id comes from the kernel's: what was answered is in the kernel's or the device's hands
+ * and survives this process, whatever ends it. It also counts how often the disk was attached
+ * (diskseq, Linux 5.15), because a disk that was pulled out may have lost its cache.
+ *
  * Hashes become UUIDs of version 8 (RFC 9562, "custom"): like version 5, but the hash is ours and
  * not cryptographic. Nothing is protected by it; it tells volumes apart.
  */
 #include "target/backend/aio.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -88,19 +100,25 @@ static void uuid_from_name(const char *name, struct brp_uuid *ret_uuid)
 	ret_uuid->b[8] = (ret_uuid->b[8] & 0x3f) | 0x80;
 }
 
+/* The first line of a small file; empty when there is none. */
+static void read_line(const char *path, char *buf, size_t bytes)
+{
+	FILE *f = fopen(path, "re");
+
+	if (!f || !fgets(buf, (int)bytes, f))
+		buf[0] = '\0';
+	buf[strcspn(buf, "\n")] = '\0';
+	if (f)
+		fclose(f);
+}
+
 static void uuid_from_path(const struct aio_volume *v, struct brp_uuid *ret_uuid)
 {
 	char *resolved = realpath(v->path, NULL);
-	FILE *f = fopen("/etc/machine-id", "re");
-	char machine[64] = "";
+	char machine[64];
 	char name[4096 + 128];
 
-	if (f) {
-		if (!fgets(machine, sizeof(machine), f))
-			machine[0] = '\0';
-		fclose(f);
-	}
-	machine[strcspn(machine, "\n")] = '\0';
+	read_line("/etc/machine-id", machine, sizeof(machine));
 	snprintf(name, sizeof(name), "path:%s:%s", machine, resolved ? resolved : v->path);
 	free(resolved);
 	uuid_from_name(name, ret_uuid);
@@ -149,18 +167,56 @@ static int uuid_from_attribute(const struct aio_volume *v, struct brp_uuid *ret_
 	return fsetxattr(v->fd, UUID_ATTRIBUTE, text, UUID_TEXT_LEN, 0) < 0 ? -errno : 0;
 }
 
-void aio_identify(const struct aio_volume *v, struct brp_uuid *ret_uuid)
+static uint64_t file_generation(const struct aio_volume *v, const struct stat *st)
 {
-	struct stat st;
-	int err;
+	struct statx sx = {0};
+	unsigned long inode_generation = 0; /* long by its number, int by what is written */
+	char name[128];
 
-	if (v->is_device)
-		err = fstat(v->fd, &st) < 0 ? -errno : uuid_from_device(st.st_rdev, ret_uuid);
-	else
-		err = uuid_from_attribute(v, ret_uuid);
+	/* Not every file system tells; what it does not tell stays 0, always. */
+	if (statx(v->fd, "", AT_EMPTY_PATH, STATX_BTIME, &sx) < 0 || !(sx.stx_mask & STATX_BTIME))
+		sx = (struct statx){0};
+	if (ioctl(v->fd, FS_IOC_GETVERSION, &inode_generation) < 0)
+		inode_generation = 0;
+	snprintf(name, sizeof(name), "inode:%llu:%lu:%lld.%u", (unsigned long long)st->st_ino,
+		 inode_generation, (long long)sx.stx_btime.tv_sec, sx.stx_btime.tv_nsec);
+	return hash_text(name, 0xcbf29ce484222325ull);
+}
+
+/* ---- boot ------------------------------------------------------------------------------------ */
+
+static void boot_id_of_kernel(dev_t disk, struct brp_uuid *ret_boot_id)
+{
+	char boot[64];
+	char seq[32] = "";
+	char name[256];
+
+	read_line("/proc/sys/kernel/random/boot_id", boot, sizeof(boot));
+	if (!boot[0]) { /* no /proc: nothing is known, so it changes each time */
+		bk_uuid_random(ret_boot_id);
+		return;
+	}
+	if (aio_read_sysfs(disk, "diskseq", seq, sizeof(seq)) < 0)
+		seq[0] = '\0';
+	snprintf(name, sizeof(name), "brp-target boot id:%s:%s", boot, seq);
+	uuid_from_name(name, ret_boot_id);
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
+void aio_identify(const struct aio_volume *v, struct bk_info *info)
+{
+	struct stat st = {0};
+	int err = fstat(v->fd, &st) < 0 ? -errno : 0;
+
+	boot_id_of_kernel(v->is_device ? st.st_rdev : st.st_dev, &info->boot_id);
+	info->generation = v->is_device || err ? 1 : file_generation(v, &st);
+	if (!err)
+		err = v->is_device ? uuid_from_device(st.st_rdev, &info->uuid)
+				   : uuid_from_attribute(v, &info->uuid);
 	if (!err)
 		return;
-	uuid_from_path(v, ret_uuid);
+	uuid_from_path(v, &info->uuid);
 	log_info(
 		"%s: carries no identity of its own; its UUID comes from its path and this machine",
 		v->path);

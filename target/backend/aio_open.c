@@ -216,8 +216,7 @@ int aio_open(const struct bk_spec *spec, struct bk_volume **ret_volume)
 		return r;
 	}
 	v->volume.kind = v->is_device ? "device" : "file";
-	v->volume.info.generation = 1;
-	aio_identify(v, &v->volume.info.uuid);
+	aio_identify(v, &v->volume.info);
 	*ret_volume = &v->volume;
 	return 0;
 }

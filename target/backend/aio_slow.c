@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -200,20 +199,14 @@ static void *slow_thread(void *arg)
 	return NULL;
 }
 
-/* The lock is held. Signals are for the program's main thread. */
+/* The lock is held. */
 static int start_thread(struct aio_volume *v)
 {
-	sigset_t all;
-	sigset_t old;
-	int err;
+	int err = bk_start_thread(&v->slow.thread, slow_thread, v);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&v->slow.thread, NULL, slow_thread, v);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (err)
 		log_peer(LOG_ERROR, "%s: cannot start a thread for slow operations: %s", v->path,
-			 strerror(err));
+			 strerror(-err));
 	v->slow.is_started = !err;
 	return err ? -ENOMEM : 0;
 }

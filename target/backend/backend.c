@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -27,16 +28,20 @@ static int open_plain(const struct bk_spec *spec, struct bk_volume **ret_volume)
 
 int bk_open(const struct bk_spec *spec, struct bk_volume **ret_volume)
 {
+	bool has_fault = spec->fault || spec->is_unsafe_no_flush;
+	struct bk_spec plain = *spec;
 	struct bk_volume *v = NULL;
 	int r;
 
 	if (!bk_block_bytes_ok(spec))
 		return -EINVAL;
-	r = open_plain(spec, &v);
+	if (has_fault)
+		plain.is_write_through = false; /* when to sync is the fault back end's to decide */
+	r = open_plain(&plain, &v);
 	if (r < 0)
 		return r;
 	assert(v->info.size_bytes % v->info.block_bytes == 0);
-	if (spec->fault)
+	if (has_fault)
 		return fault_open(spec, v, ret_volume);
 	*ret_volume = v;
 	return 0;
@@ -68,6 +73,19 @@ void bk_uuid_random(struct brp_uuid *ret_uuid)
 	}
 	ret_uuid->b[6] = (ret_uuid->b[6] & 0x0f) | 0x40;
 	ret_uuid->b[8] = (ret_uuid->b[8] & 0x3f) | 0x80;
+}
+
+int bk_start_thread(pthread_t *ret_thread, void *(*fn)(void *), void *arg)
+{
+	sigset_t all;
+	sigset_t old;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(ret_thread, NULL, fn, arg);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return -err;
 }
 
 /*
@@ -106,6 +124,7 @@ int bk_info_volatile(const struct bk_spec *spec, const char *size, struct bk_inf
 	if (spec->is_read_only)
 		ret_info->volume_flags |= BRP_VOL_READ_ONLY;
 	bk_uuid_random(&ret_info->uuid);
+	bk_uuid_random(&ret_info->boot_id);
 	bk_uuid_random(&random);
 	memcpy(&ret_info->generation, random.b, sizeof(ret_info->generation));
 	return 0;

@@ -31,8 +31,11 @@ struct bk_spec {
 	bool is_forced;        /* open although mounted or busy */
 	bool is_write_through; /* acknowledge only stable writes */
 	int numa_node;         /* ram: -1 = where the kernel likes */
-	const char *fault; /* fault back end around this one: its plan as text (see fault.c), NULL =
+	const char *fault; /* fault back end around this one: its plan as text (see fault.h), NULL =
 			      none */
+	/* For the proof that the checks find lost writes: FLUSH and FUA are answered without having
+	 * reached anything. */
+	bool is_unsafe_no_flush;
 };
 
 struct bk_info {
@@ -49,12 +52,15 @@ struct bk_info {
 	 * when is_volatile. */
 	struct brp_uuid uuid;
 	uint64_t generation;
+	/* Another one than before: what was acknowledged and not flushed may be lost (protocol.md
+	 * 4.2). */
+	struct brp_uuid boot_id;
 };
 
 struct bk_req {
 	/* set by the caller, constant until finished */
 	enum brp_op op;
-	bool is_fua;
+	bool is_fua;     /* undefined when finished */
 	uint64_t offset; /* bytes, checked against the size */
 	uint64_t bytes;
 	void *buf; /* READ, WRITE: aligned to align_bytes */

@@ -7,6 +7,8 @@
 #ifndef BACKEND_OPS_H
 #define BACKEND_OPS_H
 
+#include <pthread.h>
+
 #include "target/backend/backend.h"
 
 struct bk_ops {
@@ -59,5 +61,7 @@ int bk_info_volatile(const struct bk_spec *spec, const char *size, struct bk_inf
 bool bk_block_bytes_ok(const struct bk_spec *spec); /* 0, or a power of two within the protocol's
 						       limits; else logs */
 void bk_uuid_random(struct brp_uuid *ret_uuid);
+/* A thread that takes no signals: those are for the program's main thread. 0 or -errno. */
+int bk_start_thread(pthread_t *ret_thread, void *(*fn)(void *), void *arg);
 
 #endif
