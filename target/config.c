@@ -25,6 +25,8 @@ enum {
 	OPT_BUFFER_MEMORY,
 	OPT_NUMA_NODE,
 	OPT_GRACE,
+	OPT_UNSAFE_NO_FENCE,
+	OPT_UNSAFE_NO_FLUSH,
 	OPT_CONFIG,
 	OPT_VERBOSE,
 	OPT_HELP,
@@ -59,6 +61,9 @@ static const struct option_spec specs[] = {
 	{"grace", 0, "SECONDS", "time for connections to finish at SIGTERM; default 5", OPT_GRACE},
 	{"config", 'c', "FILE", "read options from FILE ([target] section, NAME = VALUE)",
 	 OPT_CONFIG},
+	/* For the checks of the checks (docs/testing.md); not for users, so not in --help. */
+	{"unsafe-no-fence", 0, NULL, NULL, OPT_UNSAFE_NO_FENCE},
+	{"unsafe-no-flush", 0, NULL, NULL, OPT_UNSAFE_NO_FLUSH},
 	{"verbose", 'v', NULL, "say more; twice: everything", OPT_VERBOSE},
 	{"help", 'h', NULL, "print this text", OPT_HELP},
 	{"version", 'V', NULL, "print the version", OPT_VERSION},
@@ -271,6 +276,12 @@ static int on_option(struct target_config *c, struct options_iter *it, int id)
 	case OPT_VERBOSE:
 		c->log_level = c->log_level == LOG_NOTICE ? LOG_INFO : LOG_DEBUG;
 		log_init("brp-target", c->log_level);
+		return CONFIG_RUN;
+	case OPT_UNSAFE_NO_FENCE:
+		c->server.is_unsafe_no_fence = true;
+		return CONFIG_RUN;
+	case OPT_UNSAFE_NO_FLUSH:
+		c->server.is_unsafe_no_flush = true;
 		return CONFIG_RUN;
 	case OPT_CONFIG:
 		return read_file(c, it->value) ? OPTIONS_EXIT_USAGE : CONFIG_RUN;

@@ -143,7 +143,7 @@ static enum brp_status_code enter_locked(struct server *s, struct conn *c,
 		fence_older(n);
 	}
 	*ret_epoch = n->epoch;
-	if (has_older_members(n, login->epoch)) {
+	if (has_older_members(n, login->epoch) && !s->opt.is_unsafe_no_fence) {
 		join(s, n, c, &n->waiting);
 		*ret_wait = true;
 		return BRP_ST_OK;

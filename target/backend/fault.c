@@ -2,8 +2,8 @@
 /*
  * A back end around another that fails and delays on purpose. The same request goes down to the
  * other one: while it waits here it is in a list of this queue, sorted by the time when it is due,
- * and a timer wakes the owner for the first. One descriptor stands for both the timer and the lower
- * queue: an epoll set.
+ * and a timer wakes the owner for the first. One descriptor stands for the timer, the lower queue
+ * and the volatile cache: an epoll set.
  */
 #include "target/backend/fault.h"
 
@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "target/backend/fault_cache.h"
 #include "target/backend/ops.h"
 
 #define POLL_BATCH 32u
@@ -23,6 +24,9 @@
 struct fault_volume {
 	struct bk_volume volume;
 	struct bk_volume *lower;
+	struct fault_cache *cache; /* NULL: none */
+	bool is_sync;              /* write-through: every change is a FUA one */
+	bool is_unsafe_no_flush;
 	struct fault_plan plan;
 };
 
@@ -32,6 +36,7 @@ struct fault_queue {
 	struct bk_queue *lower;
 	int epoll_fd;
 	int timer_fd;
+	struct fault_cache_port port;
 	uint64_t armed_ns; /* 0 = not armed */
 	struct list waiting;
 };
@@ -93,10 +98,28 @@ static void hold(struct fault_queue *q, struct bk_req *r, uint64_t delay_ns, int
 	arm_timer(q);
 }
 
+static void to_cache(struct fault_queue *q, struct bk_req *r)
+{
+	switch (fault_cache_submit(q->v->cache, &q->port, r, r->is_fua)) {
+	case FAULT_CACHE_DONE:
+		bk_finish(&q->queue, r, 0);
+		break;
+	case FAULT_CACHE_LOWER:
+		bk_submit(q->lower, r);
+		break;
+	case FAULT_CACHE_TAKEN:
+		break;
+	}
+}
+
 static void pass_on(struct fault_queue *q, struct bk_req *r, int err)
 {
-	if (err < 0)
+	const struct fault_volume *v = q->v;
+
+	if (err < 0 || (v->is_unsafe_no_flush && r->op == BRP_OP_FLUSH))
 		bk_finish(&q->queue, r, err);
+	else if (v->cache)
+		to_cache(q, r);
 	else
 		bk_submit(q->lower, r);
 }
@@ -129,6 +152,7 @@ static void fault_submit(struct bk_queue *queue, struct bk_req *r)
 	uint64_t delay_ns;
 	int err = fault_plan_apply(&q->v->plan, r, &delay_ns);
 
+	r->is_fua = (r->is_fua || q->v->is_sync) && !q->v->is_unsafe_no_flush;
 	if (delay_ns)
 		hold(q, r, delay_ns, err);
 	else
@@ -144,16 +168,19 @@ static void fault_reap(struct bk_queue *queue)
 {
 	struct fault_queue *q = to_fault(queue);
 	struct bk_req *done[POLL_BATCH];
-	struct epoll_event ev[2];
+	struct epoll_event ev[3];
+	struct bk_req *r;
 	unsigned int n;
 
-	epoll_wait(q->epoll_fd, ev, 2, 0); /* its events are edges: this takes them off */
+	epoll_wait(q->epoll_fd, ev, 3, 0); /* its events are edges: this takes them off */
 	release_due(q);
 	do {
 		n = bk_poll(q->lower, done, POLL_BATCH);
 		for (unsigned int i = 0; i < n; i++)
 			bk_finish(queue, done[i], done[i]->result);
 	} while (n == POLL_BATCH);
+	while (q->v->cache && (r = fault_cache_reap(&q->port)))
+		bk_finish(queue, r, r->result);
 }
 
 static int fault_queue_fd(const struct bk_queue *q)
@@ -168,6 +195,7 @@ static void fault_queue_destroy(struct bk_queue *queue)
 	struct fault_queue *q = to_fault(queue);
 
 	bk_queue_destroy(q->lower);
+	fault_cache_port_finish(&q->port);
 	if (q->timer_fd >= 0)
 		close(q->timer_fd);
 	if (q->epoll_fd >= 0)
@@ -184,8 +212,10 @@ static int watch(struct fault_queue *q, int fd)
 
 static int fault_queue_init(struct fault_queue *q, unsigned int depth)
 {
-	int r = bk_queue_create(q->v->lower, depth, &q->lower);
+	int r = fault_cache_port_init(&q->port);
 
+	if (!r)
+		r = bk_queue_create(q->v->lower, depth, &q->lower);
 	if (r < 0)
 		return r;
 	q->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -195,6 +225,8 @@ static int fault_queue_init(struct fault_queue *q, unsigned int depth)
 	if (q->timer_fd < 0)
 		return -errno;
 	r = watch(q, q->timer_fd);
+	if (!r)
+		r = watch(q, q->port.event_fd);
 	if (!r && bk_queue_fd(q->lower) >= 0)
 		r = watch(q, bk_queue_fd(q->lower));
 	return r;
@@ -210,6 +242,7 @@ static int fault_queue_create(struct bk_volume *v, unsigned int depth, struct bk
 	q->v = container_of(v, struct fault_volume, volume);
 	q->epoll_fd = -1;
 	q->timer_fd = -1;
+	q->port.event_fd = -1;
 	list_init(&q->waiting);
 	r = fault_queue_init(q, depth);
 	if (r < 0) {
@@ -224,6 +257,7 @@ static void fault_close(struct bk_volume *volume)
 {
 	struct fault_volume *v = container_of(volume, struct fault_volume, volume);
 
+	fault_cache_destroy(v->cache);
 	bk_close(v->lower);
 	free(v);
 }
@@ -237,6 +271,40 @@ static const struct bk_ops fault_ops = {
 	.flush = fault_flush,
 	.reap = fault_reap,
 };
+
+/* A cache of ours: lost with the process, so another boot id each time it is opened. */
+static int add_cache(struct fault_volume *v)
+{
+	struct bk_info *info = &v->volume.info;
+
+	if (!v->plan.cache_bytes)
+		return 0;
+	bk_uuid_random(&info->boot_id);
+	info->cache = BRP_CACHE_WRITE_BACK;
+	return fault_cache_create(v->lower, v->plan.cache_bytes, &v->cache);
+}
+
+static int fault_init(struct fault_volume *v, const struct bk_spec *spec)
+{
+	int r = 0;
+
+	v->is_unsafe_no_flush = spec->is_unsafe_no_flush;
+	v->is_sync = spec->is_write_through;
+	if (spec->fault)
+		r = fault_plan_parse(spec->path, spec->fault, &v->plan);
+	if (!r)
+		r = add_cache(v);
+	if (r < 0)
+		return r;
+	if (v->is_sync)
+		v->volume.info.cache = BRP_CACHE_WRITE_THROUGH;
+	if (spec->fault)
+		log_notice("%s: fails and delays on purpose: %s", spec->path, spec->fault);
+	if (v->is_unsafe_no_flush)
+		log_warning("%s: FLUSH and FUA do nothing on purpose: this volume loses data",
+			    spec->path);
+	return 0;
+}
 
 int fault_open(const struct bk_spec *spec, struct bk_volume *lower, struct bk_volume **ret_volume)
 {
@@ -253,12 +321,11 @@ int fault_open(const struct bk_spec *spec, struct bk_volume *lower, struct bk_vo
 	/* No mapping of memory volumes: what moves without a request cannot be made to fail. */
 	bk_get_info(lower, &v->volume.info);
 	v->volume.info.is_inline = false;
-	r = fault_plan_parse(spec->path, spec->fault, &v->plan);
+	r = fault_init(v, spec);
 	if (r < 0) {
 		fault_close(&v->volume);
 		return r;
 	}
-	log_notice("%s: fails and delays on purpose: %s", spec->path, spec->fault);
 	*ret_volume = &v->volume;
 	return 0;
 }

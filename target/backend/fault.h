@@ -2,10 +2,11 @@
 /*
  * A plan of faults as text, for tests (--dev PATH,fault=PLAN). Rules are separated by ',' or '+':
  *
- *	rule   = action [ "@" FROM "-" TO ] { ":" only }
+ *	rule   = action [ "@" FROM "-" TO ] { ":" only } | "volatile" [ "=" SIZE ]
  *	action = "delay=" TIME | "error=" ERRNO | "stall"
  *	only   = OP        read, write, zeroes, discard, flush; several may be given; none = all
  *	       | "skip" N  not the first N that would match
+ *	       | "every" N of those that follow the first, and then each N-th
  *	       | "x" N     at most N times
  *	TIME   = number "us" | "ms" | "s"
  *	ERRNO  = EIO, ENOSPC, ...
@@ -13,10 +14,15 @@
  *	           touches none
  *
  *	delay=500us,error=EIO@1M-2M,error=ENOSPC@0-4k:write:x3,stall:read:skip10:x1
+ *	delay=3s:write:every50,volatile
  *
  * "stall=OP" is the same as "stall:OP". Of the rules that match a request the first error and the
  * first delay or stall hold. Errors keep the request from the device. Delays come before the device
- * sees it: a delayed write lands late, as a slow device's does. What is stalled never finishes.
+ * sees it: a delayed write lands late, as a slow device's does, also when its connection is gone
+ * meanwhile. What is stalled never finishes.
+ *
+ * "volatile" puts a write-back cache into the process (fault_cache.h), of 64 MiB or SIZE (1M to
+ * 1G): kill -9 loses what was acknowledged and neither flushed nor written with FUA.
  */
 #ifndef BACKEND_FAULT_H
 #define BACKEND_FAULT_H
@@ -42,11 +48,13 @@ struct fault_rule {
 	bool has_range;
 	unsigned int ops; /* bit 1 << op; 0 = all */
 	uint64_t skip;
+	uint64_t every;
 	uint64_t max;
 	atomic_ullong nr_matched; /* by the queues of all threads */
 };
 
 struct fault_plan {
+	uint64_t cache_bytes; /* of the volatile cache; 0 = none */
 	unsigned int nr_rules;
 	struct fault_rule rules[FAULT_MAX_RULES];
 };

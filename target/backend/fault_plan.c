@@ -8,6 +8,7 @@
 
 #include "common/log.h"
 #include "common/strparse.h"
+#include "target/backend/fault_cache.h"
 
 struct name_value {
 	const char *name;
@@ -83,6 +84,8 @@ static int parse_only(const char *s, struct fault_rule *rule)
 	}
 	if (!strncmp(s, "skip", 4))
 		return parse_u64(s + 4, 0, UINT64_MAX, &rule->skip);
+	if (!strncmp(s, "every", 5))
+		return parse_u64(s + 5, 1, UINT64_MAX, &rule->every);
 	if (*s == 'x')
 		return parse_u64(s + 1, 1, UINT64_MAX, &rule->max);
 	return -EINVAL;
@@ -125,23 +128,38 @@ static int parse_rule(char *s, struct fault_rule *rule)
 	return err < 0 ? -EINVAL : 0;
 }
 
+/* "volatile" or "volatile=SIZE": no rule, but the whole volume's. */
+static int parse_volatile(const char *s, struct fault_plan *plan)
+{
+	plan->cache_bytes = FAULT_CACHE_DEFAULT_BYTES;
+	if (s[8] == '=')
+		return parse_size(s + 9, 1u << 20, 1u << 30, &plan->cache_bytes);
+	return s[8] ? -EINVAL : 0;
+}
+
 static int parse_rules(char *text, struct fault_plan *plan)
 {
 	char *rest;
 
 	plan->nr_rules = 0;
+	plan->cache_bytes = 0;
 	for (char *s = strtok_r(text, ",+", &rest); s; s = strtok_r(NULL, ",+", &rest)) {
 		struct fault_rule *rule = &plan->rules[plan->nr_rules];
 
+		if (!strncmp(s, "volatile", 8)) {
+			if (parse_volatile(s, plan) < 0)
+				return -EINVAL;
+			continue;
+		}
 		if (plan->nr_rules == FAULT_MAX_RULES)
 			return -EINVAL;
 		*rule = (struct fault_rule){
-			.kind = FAULT_DELAY, .to = UINT64_MAX, .max = UINT64_MAX};
+			.kind = FAULT_DELAY, .to = UINT64_MAX, .max = UINT64_MAX, .every = 1};
 		if (parse_rule(s, rule) < 0)
 			return -EINVAL;
 		plan->nr_rules++;
 	}
-	return plan->nr_rules ? 0 : -EINVAL;
+	return plan->nr_rules || plan->cache_bytes ? 0 : -EINVAL;
 }
 
 int fault_plan_parse(const char *name, const char *text, struct fault_plan *plan)
@@ -152,7 +170,7 @@ int fault_plan_parse(const char *name, const char *text, struct fault_plan *plan
 	free(copy);
 	if (err == -EINVAL)
 		log_error("%s: '%s' is not a plan of faults (at most %u rules); for example "
-			  "fault=delay=500us,error=EIO@1M-2M:write:x3,stall:read",
+			  "fault=delay=500us,error=EIO@1M-2M:write:x3,stall:read,volatile",
 			  name, text, FAULT_MAX_RULES);
 	return err;
 }
@@ -169,7 +187,9 @@ static bool matches(struct fault_rule *rule, const struct bk_req *r)
 				(r->offset < rule->from && r->bytes <= rule->from - r->offset)))
 		return false;
 	nr = atomic_fetch_add_explicit(&rule->nr_matched, 1, memory_order_relaxed);
-	return nr >= rule->skip && nr - rule->skip < rule->max;
+	if (nr < rule->skip || (nr - rule->skip) % rule->every)
+		return false;
+	return (nr - rule->skip) / rule->every < rule->max;
 }
 
 int fault_plan_apply(struct fault_plan *plan, const struct bk_req *r, uint64_t *ret_delay_ns)

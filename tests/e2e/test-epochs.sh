@@ -10,3 +10,11 @@ make_file disk.img 16M
 start_target --dev ram:16M,name=vol --dev "$file,name=slow,fault=delay=500ms"
 python3 "$proto_dir/epochs.py" "$BRP_TEST_ADDRESS" "$target_port" vol slow
 stop_target
+
+# The test finds a target that does not fence.
+start_target --unsafe-no-fence --dev ram:16M,name=vol --dev "$file,name=slow,fault=delay=500ms"
+grep -q 'damages data' "$target_log" || bad "an unsafe switch, and nothing said"
+if python3 "$proto_dir/epochs.py" "$BRP_TEST_ADDRESS" "$target_port" vol slow fence_waits_for_the_device; then
+	bad "a target without a fence passes"
+fi
+stop_target

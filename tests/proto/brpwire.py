@@ -170,7 +170,7 @@ class Conn:
         size, block, transfer, in_capsule, flags, cache = struct.unpack('<QIIIIB', body[48:73])
         epoch, = struct.unpack('<Q', body[80:88])
         return {'status': status, 'max_requests': max_requests, 'depth': depth, 'uuid': body[8:24],
-                'boot_id': body[32:48], 'blocks': size, 'block': block, 'transfer': transfer,
+                'generation': body[24:32], 'boot_id': body[32:48], 'blocks': size, 'block': block, 'transfer': transfer,
                 'in_capsule': in_capsule, 'flags': flags, 'cache': cache, 'epoch': epoch,
                 'reason': body[112:240].rstrip(b'\0').decode()}
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""epochs.py ADDRESS PORT VOLUME SLOW_VOLUME - the admission barrier of protocol.md 4.2, by raw bytes. Writes to SLOW_VOLUME
-take half a second."""
+"""epochs.py ADDRESS PORT VOLUME SLOW_VOLUME [TEST...] - the admission barrier of protocol.md 4.2, by raw bytes. Writes to
+SLOW_VOLUME take half a second."""
 
 import sys
 import time
@@ -94,8 +94,11 @@ def fence_waits_for_the_device():
 
 def main():
     nr_failed = 0
+    wanted = sys.argv[5:]
     for test in (newer_fences_older, older_is_stale, stale_is_remembered, foreign_host_is_denied,
                  two_queues_of_one_epoch, fence_waits_for_the_device):
+        if wanted and test.__name__ not in wanted:
+            continue
         try:
             test()
             print('ok - ' + test.__name__)

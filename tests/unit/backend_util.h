@@ -71,7 +71,7 @@ static inline int do_op(struct bk_queue *q, enum brp_op op, uint64_t offset, uin
 
 static inline void *aligned(size_t bytes)
 {
-	void *p;
+	void *p = NULL;
 
 	cr_assert(posix_memalign(&p, 4096, bytes) == 0);
 	memset(p, 0, bytes);

@@ -192,6 +192,10 @@ Test(fault, bad_plans)
 		"stallx",
 		"delay=100000s",
 		"error=EIO:skip",
+		"error=EIO:every0",
+		"volatile=",
+		"volatile=1",
+		"volatiles",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(plans); i++) {
@@ -223,6 +227,20 @@ Test(fault, errors)
 	cr_assert(do_op(q, BRP_OP_FLUSH, 0, 0, NULL) == 0);
 	cr_assert(do_op(q, BRP_OP_FLUSH, 0, 0, NULL) == -EREMOTEIO);
 	cr_assert(do_op(q, BRP_OP_FLUSH, 0, 0, NULL) == 0);
+	bk_queue_destroy(q);
+	bk_close(v);
+	free(buf);
+}
+
+Test(fault, every_nth)
+{
+	struct bk_volume *v = with_fault("error=EIO:write:skip1:every3:x2");
+	struct bk_queue *q = must_queue(v, 4);
+	char *buf = aligned(4096);
+	const char *want = ".E..E.....";
+
+	for (const char *w = want; *w; w++)
+		cr_assert(do_op(q, BRP_OP_WRITE, 0, 4096, buf) == (*w == 'E' ? -EIO : 0));
 	bk_queue_destroy(q);
 	bk_close(v);
 	free(buf);
