@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A queue of a FUSE connection: a descriptor of /dev/fuse, its thread, its slots. */
+#ifndef INITIATOR_DEV_FUSE_QUEUE_H
+#define INITIATOR_DEV_FUSE_QUEUE_H
+
+#include <stdatomic.h>
+
+#include "initiator/dev/front.h"
+#include "initiator/dev/fuse_proto.h"
+#include "initiator/dev/slots.h"
+#include "initiator/dev/worker.h"
+
+/* What the queues of a device share. */
+struct fuse_shared {
+	/* constant */
+	struct fuse_volume volume; /* size_bytes: see below */
+	void (*gone)(void *arg, int error);
+	void *arg;
+
+	/* any thread */
+	atomic_uint_least64_t size_bytes;
+	atomic_bool is_gone; /* gone() was called */
+};
+
+struct fuse_queue {
+	struct fuse_shared *shared;
+	int fd; /* of /dev/fuse; owned */
+	struct dev_pool *pool;
+	struct dev_worker worker;
+};
+
+/* Memory. fd is the queue's from here on, also on failure. */
+int fuse_queue_init(struct fuse_queue *q, struct fuse_shared *shared, const struct front_config *c,
+		    unsigned int index, int fd);
+int fuse_queue_start(struct fuse_queue *q, unsigned int index);
+/* Joins the thread and closes the descriptor; with that of the last queue the connection ends and
+ * what is open on it gets errors. One that was not started is fine. */
+void fuse_queue_stop(struct fuse_queue *q);
+void fuse_queue_finish(struct fuse_queue *q);
+
+#endif
