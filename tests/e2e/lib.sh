@@ -39,6 +39,7 @@ e2e_cleanup() {
 	local status=$? pid dev
 
 	trap - EXIT
+	[ "$(type -t device_cleanup)" != function ] || device_cleanup
 	# What a test started must not outlive it, however it ended.
 	for pid in "${children[@]}" $target_pid; do
 		kill -KILL "$pid" 2>/dev/null || true

@@ -1,0 +1,430 @@
+# shellcheck shell=bash disable=SC2154 # variables of lib.sh
+#
+# device-lib.sh - block devices of any front end, and the tests that every
+# front end must pass.  A test sets $front to ublk, nbd or fuse, sources lib.sh
+# and this, and calls one of the device_test_* functions.
+#
+# Environment, beside lib.sh's:
+#   BRP_TEST_TREE        tar archive of a source tree to unpack (default: this
+#                        project's)
+
+: "${front:?}" "${tmp:?}"
+
+PATH=$PATH:/usr/sbin:/sbin
+front_rig=$BRP_BUILD/tests/e2e/front-rig
+declare -A rig_pids=() rig_paths=() rig_ids=()
+
+case $front in
+ublk) front_modules=(ublk_drv) ;;
+nbd) front_modules=(nbd) ;;
+fuse) front_modules=(fuse loop) ;;
+esac
+
+# Ends the test as skipped where this front end cannot be used.
+need_front() {
+	local module reason
+
+	[ -x "$front_rig" ] || cannot "front-rig was not built"
+	[ "$(id -u)" = 0 ] || cannot "block devices need root"
+	for module in "${front_modules[@]}"; do
+		modprobe "$module" 2>/dev/null || true
+	done
+	reason=$("$front_rig" --front "$front" --probe 2>&1) || cannot "$front: $(head -n 1 <<<"$reason")"
+}
+
+need_tools() {
+	local tool
+
+	for tool; do
+		command -v "$tool" >/dev/null || cannot "no $tool"
+	done
+}
+
+# Called by lib.sh when the test ends, however it ends: what is mounted goes
+# before its server, and no device stays behind that waits for one.
+device_cleanup() {
+	local name dir
+
+	for dir in "${mounts[@]}"; do
+		timeout 20 umount "$dir" 2>/dev/null || timeout 5 umount -l "$dir" 2>/dev/null || true
+	done
+	for name in "${!rig_pids[@]}"; do
+		kill -TERM "${rig_pids[$name]}" 2>/dev/null || true
+	done
+	for name in "${!rig_pids[@]}"; do
+		wait_for 10 is_gone "${rig_pids[$name]}" || kill -KILL "${rig_pids[$name]}" 2>/dev/null || true
+		[ "${rig_ids[$name]}" = -1 ] ||
+			timeout 10 "$front_rig" --front "$front" --cleanup "${rig_ids[$name]}" >/dev/null 2>&1 || true
+	done
+}
+
+# ---- devices
+
+rig_has_device() {
+	grep -q '^device ' "$tmp/$1.log" || is_gone "${rig_pids[$1]}"
+}
+
+# start_device NAME VOLUME [RIG-OPTION]...: sets $device to its path.
+start_device() {
+	local name=$1 volume=$2 words
+
+	shift 2
+	start_client "$name" "$front_rig" --front "$front" "$@" "$target_uri/$volume"
+	rig_pids[$name]=$client_pid
+	rig_ids[$name]=-1
+	wait_for 40 rig_has_device "$name" || bad "$name: no device after 40 s"
+	read -ra words < <(grep '^device ' "$tmp/$name.log") || {
+		cat "$tmp/$name.log"
+		bad "$name: no device"
+	}
+	device=${words[1]}
+	rig_paths[$name]=$device
+	rig_ids[$name]=${words[3]}
+	[ -b "$device" ] || bad "$device is no block device"
+	note "$name: $device"
+}
+
+is_no_device() {
+	[ ! -b "$1" ] || [ "$(blockdev --getsize64 "$1" 2>/dev/null || echo 0)" = 0 ]
+}
+
+# stop_device NAME [STATUS]: also, the device disappears.
+stop_device() {
+	local name=$1 path=${rig_paths[$1]}
+
+	kill -TERM "${rig_pids[$name]}"
+	finish_client "$name" "${rig_pids[$name]}" 40 "${2:-0}"
+	unset "rig_pids[$name]"
+	wait_for 10 is_no_device "$path" || bad "$path is still there after its front end has stopped"
+	if grep -E 'Assertion|Sanitizer|runtime error' "$tmp/$name.log"; then
+		bad "$name complained"
+	fi
+}
+
+# What a rig counted, e.g. rig_count NAME messages; after stop_device.
+rig_count() {
+	sed -n "s/^queue .* $2 \([0-9]*\).*/\1/p" "$tmp/$1.log" | { sum=0 && while read -r n; do sum=$((sum + n)); done && echo $sum; }
+}
+
+mount_device() {
+	mkdir -p "$2"
+	mount "$1" "$2" || bad "mounting $1 failed"
+	mounts+=("$2")
+}
+
+umount_device() {
+	umount "$1" || bad "unmounting $1 failed"
+	mounts=()
+}
+
+# Nothing from the page cache.
+forget_caches() {
+	sync
+	echo 3 >/proc/sys/vm/drop_caches
+}
+
+# run_fio ARG...: its errors are ours.
+run_fio() {
+	timeout 300 fio --output-format=normal "$@" >"$tmp/fio.log" 2>&1 || {
+		tail -n 30 "$tmp/fio.log"
+		bad "fio $*"
+	}
+	grep -q 'err= 0' "$tmp/fio.log" || bad "fio $*: it counted errors"
+}
+
+# ---- data
+
+# unpack_tree DIR: a real source tree.
+unpack_tree() {
+	if [ -n "${BRP_TEST_TREE-}" ]; then
+		tar -xf "$BRP_TEST_TREE" -C "$1"
+	else
+		tar -cf - -C "$e2e_dir/../.." --exclude=build --exclude='build-*' --exclude=.git . | tar -xf - -C "$1"
+	fi
+}
+
+# sums_of DIR: a line per file.
+sums_of() {
+	(cd "$1" && find . -type f -print0 | sort -z | xargs -0 sha256sum)
+}
+
+# lines KIB TEXT: so much of a repeated line of text.
+lines() {
+	{ yes "$2" || true; } 2>/dev/null | head -c $(($1 * 1024))
+}
+
+# write_at DEVICE OFFSET_KIB KIB TEXT [CONV]: past the page cache; CONV as dd's, e.g. fsync.
+write_at() {
+	lines "$3" "$4" | dd of="$1" bs=4k iflag=fullblock oflag=seek_bytes,"${dd_flags:-direct}" \
+		seek=$(($2 * 1024)) conv=notrunc"${5:+,$5}" 2>"$tmp/dd.log"
+}
+
+# read_at DEVICE|FILE OFFSET_KIB KIB
+read_at() {
+	local direct=
+
+	[ ! -b "$1" ] || direct=,direct
+	dd if="$1" bs=4k iflag=skip_bytes,count_bytes$direct skip=$(($2 * 1024)) count=$(($3 * 1024)) 2>/dev/null
+}
+
+# has_at DEVICE OFFSET_KIB KIB TEXT
+has_at() {
+	cmp -s <(read_at "$1" "$2" "$3") <(lines "$3" "$4")
+}
+
+is_zero_at() {
+	cmp -s <(read_at "$1" "$2" "$3") <(head -c $(($3 * 1024)) /dev/zero)
+}
+
+# ---- tests
+
+# device_test_fs ext4|xfs: a file system's whole life.
+device_test_fs() {
+	local type=$1 mnt=$tmp/mnt
+
+	need_front
+	need_tools "mkfs.$type" fio fstrim tar
+	grep -qw "$type" /proc/filesystems || modprobe "$type" 2>/dev/null || cannot "this kernel has no $type"
+	start_target --dev ram:400M,name=v
+	start_device d v
+	"mkfs.$type" -q "$device" >"$tmp/mkfs.log" 2>&1 || {
+		cat "$tmp/mkfs.log"
+		bad "mkfs.$type failed"
+	}
+	mount_device "$device" "$mnt"
+	mkdir "$mnt/tree" "$tmp/tree"
+	unpack_tree "$mnt/tree"
+	unpack_tree "$tmp/tree"
+	sums_of "$tmp/tree" >"$tmp/sums"
+	[ "$(wc -l <"$tmp/sums")" -gt 50 ] || bad "no source tree to unpack"
+	forget_caches
+	sums_of "$mnt/tree" | cmp - "$tmp/sums" || bad "the tree reads back differently"
+	run_fio --name=sync --directory="$mnt" --rw=randwrite --bs=4k --size="$(scale 8)M" --fsync=1 --verify=crc32c
+	if command -v sqlite3 >/dev/null; then
+		use_sqlite "$mnt/db"
+	fi
+	rm -rf "$mnt/sync"*
+	fstrim -v "$mnt" || bad "fstrim failed"
+	umount_device "$mnt"
+	check_fs "$type" "$device"
+	mount_device "$device" "$mnt"
+	sums_of "$mnt/tree" | cmp - "$tmp/sums" || bad "the tree differs after a new mount"
+	umount_device "$mnt"
+	stop_device d
+	stop_target
+}
+
+check_fs() {
+	case $1 in
+	ext4) fsck.ext4 -fn "$2" >"$tmp/fsck.log" 2>&1 ;;
+	xfs) xfs_repair -n "$2" >"$tmp/fsck.log" 2>&1 ;;
+	esac || {
+		cat "$tmp/fsck.log"
+		bad "$2: the $1 file system is not clean"
+	}
+}
+
+use_sqlite() {
+	local n
+
+	n=$(scale 80)
+	{
+		echo 'CREATE TABLE t (n INTEGER PRIMARY KEY, text);'
+		for ((i = 0; i < n; i++)); do
+			echo "INSERT INTO t VALUES ($i, '$i of a test');"
+		done
+	} | sqlite3 "$1" || bad "sqlite3 failed"
+	[ "$(sqlite3 "$1" 'PRAGMA integrity_check; SELECT count(*) FROM t;' | tr '\n' ' ')" = "ok $n " ] ||
+		bad "the database is damaged"
+}
+
+# Four jobs write their parts at once and read back what they wrote.
+device_test_verify() {
+	need_front
+	need_tools fio
+	start_target --dev ram:128M,name=v
+	start_device d v --queues 2
+	run_fio --name=v --filename="$device" --direct=1 --ioengine=libaio --iodepth=16 --rw=randwrite \
+		--bsrange=4k-64k --size="$(scale 16)M" --offset_increment=32M --numjobs=4 --verify=crc32c --group_reporting
+	run_fio --name=m --filename="$device" --direct=1 --ioengine=libaio --iodepth=8 --rw=randrw --bs=4k \
+		--size="$(scale 16)M" --offset_increment=32M --numjobs=4 --group_reporting
+	run_fio --name=big --filename="$device" --direct=1 --ioengine=psync --rw=write --bs=4M --size="$(scale 64)M" \
+		--verify=crc32c
+	stop_device d
+	[ "$(rig_count d errors)" = 0 ] || bad "libbrp counted errors"
+	stop_target
+}
+
+has_partitions() {
+	[ -b "${1}p1" ] && [ -b "${1}p2" ]
+}
+
+# A partition table is read back by the kernel, and partitions are where they should be.
+device_test_partitions() {
+	need_front
+	need_tools sfdisk blockdev
+	start_target --dev ram:64M,name=v
+	start_device d v
+	printf 'label: gpt\nstart=1MiB, size=16MiB\nstart=20MiB, size=8MiB\n' |
+		sfdisk -q --no-tell-kernel "$device" || bad "sfdisk failed"
+	blockdev --rereadpt "$device" || bad "the kernel does not read the partition table again"
+	wait_for 10 has_partitions "$device" || bad "no partitions appeared"
+	write_at "${device}p2" 0 64 partition fsync
+	has_at "$device" 20480 64 partition || bad "partition 2 is not where it should be"
+	stop_device d
+	# They come by themselves when the device does.
+	start_device again v
+	wait_for 10 has_partitions "$device" || bad "no partitions when the device came back"
+	has_at "${device}p2" 0 64 partition || bad "partition 2 has other data"
+	stop_device again
+	stop_target
+}
+
+device_test_read_only() {
+	need_front
+	need_tools blockdev
+	make_file disk.img 8M
+	lines 8192 'read only' >"$file"
+	start_target --dev "$file,name=v,ro"
+	start_device d v
+	[ "$(blockdev --getro "$device")" = 1 ] || bad "the kernel does not know that the device is read-only"
+	[ "$(blockdev --getsize64 "$device")" = $((8 << 20)) ] || bad "wrong size"
+	cmp "$device" "$file" || bad "reads differ"
+	! write_at "$device" 0 4 written fsync || bad "a write succeeded"
+	cmp "$device" "$file" || bad "the volume changed"
+	stop_device d
+	stop_target
+}
+
+# Discard and write zeroes: data goes, neighbours stay.
+device_test_zeroes() {
+	need_front
+	need_tools blkdiscard
+	start_target --dev ram:64M,name=v
+	start_device d v
+	# Lines of 8 bytes, so that every block has the same.
+	write_at "$device" 0 1024 written
+	blkdiscard -z -o 65536 -l 131072 "$device" || bad "write zeroes failed"
+	is_zero_at "$device" 64 128 || bad "write zeroes left something"
+	has_at "$device" 0 64 written || bad "write zeroes reached before its range"
+	has_at "$device" 192 64 written || bad "write zeroes reached behind its range"
+	if [ "$(<"/sys/block/${device#/dev/}/queue/discard_max_bytes")" != 0 ]; then
+		blkdiscard -o 262144 -l 262144 "$device" || bad "discard failed"
+		is_zero_at "$device" 256 256 || bad "a memory volume must read zeroes where it was discarded"
+		has_at "$device" 512 64 written || bad "discard reached behind its range"
+	fi
+	stop_device d
+	stop_target
+}
+
+# Two devices from two targets at the same time; each has its own data.
+device_test_two_targets() {
+	local first_pid first_uri a b
+
+	need_front
+	need_tools fio
+	start_target --dev ram:64M,name=v
+	first_pid=$target_pid
+	first_uri=$target_uri
+	children+=("$first_pid")
+	start_device a v
+	a=$device
+	start_target --dev ram:64M,name=v
+	start_device b v
+	b=$device
+	run_fio --direct=1 --ioengine=libaio --iodepth=8 --rw=randwrite --bs=4k --size="$(scale 32)M" --verify=crc32c \
+		--name=a --filename="$a" --name=b --filename="$b"
+	write_at "$a" 0 64 first
+	write_at "$b" 0 64 second
+	has_at "$a" 0 64 first || bad "$a ($first_uri) has other data"
+	has_at "$b" 0 64 second || bad "$b has other data"
+	stop_device a
+	stop_device b
+	stop_target
+	kill -TERM "$first_pid"
+	end_of "$first_pid" 15
+	[ "$(<"$tmp/end-status")" = 0 ] || bad "the first target ended with status $(<"$tmp/end-status")"
+}
+
+# A node that is target and initiator at once: what it has as a device it exports again.
+device_test_both_roles() {
+	local first_pid inner
+
+	need_front
+	need_tools fio
+	start_target --dev ram:64M,name=v
+	first_pid=$target_pid
+	children+=("$first_pid")
+	start_device inner v
+	inner=$device
+	start_target --dev "$inner,name=again"
+	start_device outer again
+	run_fio --name=v --filename="$device" --direct=1 --ioengine=libaio --iodepth=8 --rw=randwrite --bs=4k \
+		--size="$(scale 16)M" --verify=crc32c
+	write_at "$device" 0 64 'through both' fsync
+	stop_device outer
+	stop_target
+	has_at "$inner" 0 64 'through both' || bad "the inner device has other data"
+	stop_device inner
+	kill -TERM "$first_pid"
+	end_of "$first_pid" 15
+	[ "$(<"$tmp/end-status")" = 0 ] || bad "the inner target ended with status $(<"$tmp/end-status")"
+}
+
+# fsync_fails DEVICE: one write and one fsync.
+fsync_fails() {
+	! write_at "$1" 0 4 flushed fsync
+}
+
+# on_disk NAME: what a file of the mounted ext4 has on the target's disk right now.
+on_disk() {
+	debugfs -R "dump /$1 $tmp/dump" "$file" >/dev/null 2>&1 && cat "$tmp/dump"
+}
+
+is_on_disk() {
+	cmp -s <(on_disk "$1") <(lines 64 "$2")
+}
+
+# Flush and FUA arrive at the back end, each as often as asked for, and as what they are.  The
+# back end has a write-back cache in memory, so the disk shows what is stable.
+device_test_flush() {
+	local i nr_failed=0 mnt=$tmp/mnt name
+
+	need_front
+	need_tools mkfs.ext4 debugfs
+	make_file disk.img 32M
+	# Three flushes fail: one fsync is one flush, so three of six.
+	start_target --dev "$file,name=v,fault=volatile,error=EIO:flush:x3"
+	start_device d v
+	for ((i = 0; i < 6; i++)); do
+		! fsync_fails "$device" || nr_failed=$((nr_failed + 1))
+	done
+	[ "$nr_failed" = 3 ] || bad "$nr_failed of 6 fsyncs failed, must be 3"
+	has_at "$file" 0 4 flushed || bad "flushed data is not on the disk"
+	write_at "$device" 1024 64 'not flushed'
+	is_zero_at "$file" 1024 64 || bad "data is on the disk although nobody flushed it"
+
+	# The kernel adds a flush to a synchronous write to a block device, but not to one to a file
+	# whose blocks are there: that is a FUA write alone, where the device has FUA.
+	mkfs.ext4 -q -O ^has_journal "$device"
+	mount_device "$device" "$mnt"
+	for name in waits fua; do
+		lines 64 old >"$mnt/$name"
+	done
+	# Without a journal ext4 notes only after the first one that the blocks are written.
+	sync
+	sync
+	is_on_disk fua old || bad "synced files are not on the disk"
+	write_at "$mnt/waits" 0 64 'not flushed'
+	dd_flags=direct,dsync write_at "$mnt/fua" 0 64 'with FUA'
+	is_on_disk fua 'with FUA' || bad "data written with FUA is not on the disk"
+	if [ "$(<"/sys/block/${device#/dev/}/queue/fua")" = 1 ]; then
+		is_on_disk waits old || bad "FUA arrived as a flush"
+	elif [ "$front" != fuse ]; then
+		bad "$front does not announce FUA"
+	fi
+	umount_device "$mnt"
+	is_on_disk waits 'not flushed' || bad "unmounting flushed nothing"
+	stop_device d
+	stop_target
+}
