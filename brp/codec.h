@@ -118,6 +118,11 @@ void brp_encode_frame(void *at, const struct brp_frame *f); /* BRP_FRAME_BYTES a
 int brp_decode_frame(const void *at, uint32_t max_message_bytes, uint32_t max_data_bytes,
 		     struct brp_frame *ret_f);
 
+/* Digests, 2.1: only their places. Computing and comparing them is the fabric's. BRP_DIGESTS_BYTES
+ * at `at`, right behind the frame header. */
+void brp_encode_digests(void *at, const struct brp_digests *d);
+void brp_decode_digests(const void *at, struct brp_digests *ret_d);
+
 /* RDMA private data, 2.2. len may exceed BRP_CM_DATA_BYTES (the connection manager pads). */
 void brp_encode_cm_data(void *at, const struct brp_cm_data *d); /* BRP_CM_DATA_BYTES at `at` */
 int brp_decode_cm_data(const void *buf, size_t len, struct brp_cm_data *ret_d);

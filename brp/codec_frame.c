@@ -51,6 +51,22 @@ int brp_decode_frame(const void *at, uint32_t max_message_bytes, uint32_t max_da
 	return 0;
 }
 
+void brp_encode_digests(void *at, const struct brp_digests *d)
+{
+	struct brp_wire_digests *w = at;
+
+	w->header = brp_put32(d->header);
+	w->payload = brp_put32(d->payload);
+}
+
+void brp_decode_digests(const void *at, struct brp_digests *ret_d)
+{
+	const struct brp_wire_digests *w = at;
+
+	ret_d->header = brp_get32(w->header);
+	ret_d->payload = brp_get32(w->payload);
+}
+
 void brp_encode_cm_data(void *at, const struct brp_cm_data *d)
 {
 	struct brp_wire_cm_data *w = at;

@@ -37,6 +37,7 @@
 #define BRP_REQUEST_BYTES    32u
 #define BRP_COMPLETION_BYTES 16u
 #define BRP_FRAME_BYTES      16u /* TCP frame header, 2.1 */
+#define BRP_DIGESTS_BYTES    8u  /* behind it with BRP_FEATURE_DIGEST, 2.1 */
 #define BRP_CM_DATA_BYTES    24u /* RDMA private data, 2.2 */
 
 struct brp_uuid {
@@ -65,6 +66,9 @@ enum brp_op {
 	BRP_OP_DISCARD = 4,
 	BRP_OP_FLUSH = 5,
 };
+
+/* Feature bits of HELLO, 4.1. */
+#define BRP_FEATURE_DIGEST 0x01u
 
 /* Request flags, 5.1. */
 #define BRP_REQ_FUA        0x01u
@@ -249,6 +253,12 @@ struct brp_frame {
 	uint32_t length_bytes;
 	uint32_t key;
 	uint32_t offset;
+};
+
+/* CRC32C each, 2.1. */
+struct brp_digests {
+	uint32_t header;  /* of the frame header */
+	uint32_t payload; /* of the length_bytes behind the digests */
 };
 
 /* RDMA connection manager private data, 2.2. */

@@ -290,6 +290,16 @@ BRP_WIRE_AT(struct brp_wire_frame, key, 8);
 BRP_WIRE_AT(struct brp_wire_frame, offset, 12);
 static_assert(BRP_FRAME_BYTES == 16, "proto.h and wire.h agree");
 
+/* Between a frame's header and its payload. 2.1 */
+struct brp_wire_digests {
+	brp_le32 header;
+	brp_le32 payload;
+};
+BRP_WIRE_SIZE(struct brp_wire_digests, 8);
+BRP_WIRE_AT(struct brp_wire_digests, header, 0);
+BRP_WIRE_AT(struct brp_wire_digests, payload, 4);
+static_assert(BRP_DIGESTS_BYTES == 8, "proto.h and wire.h agree");
+
 /* RDMA private data. 2.2 */
 struct brp_wire_cm_data {
 	uint8_t magic[4];

@@ -120,6 +120,25 @@ const char *fabric_conn_fabric_name(const struct fabric_conn *c)
 	return c->fabric->ops->name;
 }
 
+int fabric_enable_digest(struct fabric_conn *c)
+{
+	if (c->is_closed)
+		return -ENOTCONN;
+	if (!c->fabric->has_digest)
+		return -EOPNOTSUPP;
+	return c->fabric->ops->enable_digest(c);
+}
+
+bool fabric_has_digest(const struct fabric *f)
+{
+	return f->has_digest;
+}
+
+bool fabric_conn_has_digest(const struct fabric_conn *c)
+{
+	return c->fabric->has_digest;
+}
+
 int fabric_conn_fds(const struct fabric_conn *c, int ret_fds[FABRIC_MAX_FDS])
 {
 	return c->fabric->ops->fds(c, ret_fds);

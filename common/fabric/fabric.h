@@ -121,7 +121,8 @@ struct fabric_handler {
 	/*
 	 * Last callback, exactly once, after all xfers are done; also when it never connected. No
 	 * memory of ours can be touched through this connection any more. error: 0 orderly end by
-	 * either side, else negative errno (-ECONNREFUSED, -ECONNRESET, -ETIMEDOUT, -EPROTO, ...).
+	 * either side, else negative errno (-ECONNREFUSED, -ECONNRESET, -ETIMEDOUT, -EPROTO,
+	 * -EBADMSG: a digest did not match, ...).
 	 */
 	void (*closed)(struct fabric_conn *c, int error);
 };
@@ -140,6 +141,18 @@ void *fabric_conn_ctx(const struct fabric_conn *c);
 /* Peer's address as text for logs, e.g. "10.0.0.2:40112"; valid as long as the connection. */
 const char *fabric_conn_peer(const struct fabric_conn *c);
 const char *fabric_conn_fabric_name(const struct fabric_conn *c);
+
+/*
+ * Digests (protocol.md 2.1): from now on everything sent carries them and everything received is
+ * checked before it is delivered. Call it right behind committing or receiving HELLO_REPLY, while
+ * no message is begun. Bytes that do not match end the connection with closed(-EBADMSG). What is
+ * given to fabric_push(), fabric_expose() and fabric_msg_commit() must then really not change, or
+ * the peer takes it for damage. -EOPNOTSUPP when !fabric_has_digest().
+ */
+int fabric_enable_digest(struct fabric_conn *c);
+/* Whether the transport needs digests and can do them: false where it has its own. */
+bool fabric_has_digest(const struct fabric *f);
+bool fabric_conn_has_digest(const struct fabric_conn *c); /* the same for its fabric */
 
 /* Descriptors to sleep on for readable or edge-triggered readable/writable; constant from
  * connect/accept on. */
@@ -261,6 +274,7 @@ struct fabric_stats {
 	uint64_t bytes_received;
 	uint64_t send_calls; /* system calls or doorbells */
 	uint64_t receive_calls;
+	uint64_t digest_errors; /* 0 or 1: the first one ends the connection */
 };
 const struct fabric_stats *fabric_conn_stats(const struct fabric_conn *c);
 

@@ -221,6 +221,11 @@ static void fault_conn_destroy(struct fabric_conn *base)
 	free(base);
 }
 
+static int fault_enable_digest(struct fabric_conn *base)
+{
+	return fabric_enable_digest(inner_of(base));
+}
+
 static void *fault_msg_begin(struct fabric_conn *base, uint32_t head_bytes)
 {
 	return fabric_msg_begin(inner_of(base), head_bytes);
@@ -393,6 +398,7 @@ static const struct fabric_ops fault_ops = {
 	.arm = fault_arm,
 	.close = fault_close,
 	.conn_destroy = fault_conn_destroy,
+	.enable_digest = fault_enable_digest,
 	.msg_begin = fault_msg_begin,
 	.msg_commit = fault_msg_commit,
 	.flush = fault_flush,
@@ -418,6 +424,7 @@ int fabric_fault_create(struct fabric *inner, const struct fabric_fault_plan *pl
 	if (!ff)
 		return -ENOMEM;
 	ff->base.ops = &fault_ops;
+	ff->base.has_digest = inner->has_digest;
 	ff->inner = inner;
 	ff->plan = *plan;
 	*ret_fabric = &ff->base;

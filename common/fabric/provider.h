@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a fabric implements. Private to common/fabric/. One const table per fabric; every op is set;
- * only the checked wrappers in fabric.c call them. Contracts are those of the function of the same
- * name in fabric.h; arguments have been checked.
+ * What a fabric implements. Private to common/fabric/. One const table per fabric; every op is set
+ * (enable_digest only where fabric.has_digest may be); only the checked wrappers in fabric.c call
+ * them. Contracts are those of the function of the same name in fabric.h; arguments have been
+ * checked.
  */
 #ifndef FABRIC_PROVIDER_H
 #define FABRIC_PROVIDER_H
@@ -26,6 +27,7 @@ struct fabric_ops {
 	int (*arm)(struct fabric_conn *c);
 	void (*close)(struct fabric_conn *c, bool is_abort);
 	void (*conn_destroy)(struct fabric_conn *c);
+	int (*enable_digest)(struct fabric_conn *c);
 
 	void *(*msg_begin)(struct fabric_conn *c, uint32_t head_bytes);
 	int (*msg_commit)(struct fabric_conn *c, uint32_t head_bytes, const struct iovec *data,
@@ -53,6 +55,7 @@ struct fabric_ops {
 /* Base objects; implementations embed them first and fill what is marked. */
 struct fabric {
 	const struct fabric_ops *ops;
+	bool has_digest; /* by the implementation */
 };
 
 struct fabric_mem {

@@ -36,6 +36,7 @@ static int tcp_create(const struct fabric_ops *ops, struct fabric **ret_fabric)
 	if (!f)
 		return -ENOMEM;
 	f->ops = ops;
+	f->has_digest = true;
 	*ret_fabric = f;
 	return 0;
 }
@@ -72,6 +73,7 @@ int tcp_conn_alloc(struct fabric *f, struct tcp_conn **ret_c)
 		return -ENOMEM;
 	c->base.fabric = f;
 	c->fd = -1;
+	c->frame_bytes = BRP_FRAME_BYTES;
 	list_init(&c->rx.pulls);
 	list_init(&c->tx.done);
 	*ret_c = c;
@@ -192,6 +194,20 @@ static void tcp_reject(struct fabric_conn *base)
 {
 	tcp_fail(to_tcp(base), -ECONNABORTED);
 	tcp_conn_destroy(base);
+}
+
+int tcp_enable_digest(struct fabric_conn *base)
+{
+	struct tcp_conn *c = to_tcp(base);
+
+	if (c->state != TCPC_OPEN)
+		return -ENOTCONN;
+	/* Something already has its place, or is half here. */
+	if (c->tx.begun_bytes > 0 || c->rx.data_rest > 0)
+		return -EBUSY;
+	c->has_digest = true;
+	c->frame_bytes = TCP_MAX_FRAME_BYTES;
+	return 0;
 }
 
 static int tcp_fds(const struct fabric_conn *base, int ret_fds[FABRIC_MAX_FDS])
@@ -355,6 +371,7 @@ const struct fabric_ops fabric_tcp_ops = {
 	.arm = tcp_arm,
 	.close = tcp_close,
 	.conn_destroy = tcp_conn_destroy,
+	.enable_digest = tcp_enable_digest,
 	.msg_begin = tcp_msg_begin,
 	.msg_commit = tcp_msg_commit,
 	.flush = tcp_flush,

@@ -31,6 +31,8 @@ enum tcp_state {
 /* Iovecs of in-capsule data in one message: 64 requests of at most two pieces each. */
 #define TCP_MAX_GATHER 128u
 #define TCP_NO_TAG     UINT32_MAX
+/* What stands before a payload, digests included. */
+#define TCP_MAX_FRAME_BYTES (BRP_FRAME_BYTES + BRP_DIGESTS_BYTES)
 
 /* One element of the send queue; stands beside its iovec and, if it begins a DATA frame, the
  * frame's header. */
@@ -50,7 +52,7 @@ struct tcp_seg {
 struct tcp_tx {
 	struct iovec *iov;
 	struct tcp_seg *seg;
-	uint8_t (*hdr)[BRP_FRAME_BYTES];
+	uint8_t (*hdr)[TCP_MAX_FRAME_BYTES];
 	uint32_t nr_segs; /* a power of two */
 	uint32_t head;
 	uint32_t tail;
@@ -97,6 +99,9 @@ struct tcp_rx {
 	struct tcp_exposed *data_exposed;
 	struct fabric_xfer *data_pull;
 	bool is_data_notice;
+	uint32_t data_crc; /* of what has come of it */
+	uint32_t digest;   /* of the payload, as the frame at head says */
+	bool is_checked;   /* and the message at head agrees with it */
 
 	bool is_refused;  /* message() said -EAGAIN */
 	bool is_starving; /* the first pull has no buffer yet */
@@ -116,7 +121,9 @@ struct tcp_conn {
 	int error;
 	bool is_initiator;
 	bool has_inq;
-	bool is_shut; /* our end of stream is sent */
+	bool has_digest;
+	uint32_t frame_bytes; /* before a payload */
+	bool is_shut;         /* our end of stream is sent */
 	uint64_t close_deadline_ns;
 	struct tcp_exposed *exposed; /* initiator: params.depth of them */
 	struct tcp_rx rx;
@@ -156,6 +163,7 @@ size_t tcp_rx_bytes(const struct fabric_params *params);
 size_t tcp_tx_bytes(const struct fabric_params *params);
 void tcp_rx_init(struct tcp_conn *c, char *p);
 void tcp_tx_init(struct tcp_conn *c, char *p);
+int tcp_enable_digest(struct fabric_conn *base);
 
 /*
  * Receives and calls back, within a budget. Returns > 0 when it did something. is_idle: nothing

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "common/crc32c.h"
 #include "common/log.h"
 
 #define BUFFER_BYTES (256u << 10)
@@ -31,7 +32,7 @@
 
 size_t tcp_rx_bytes(const struct fabric_params *p)
 {
-	uint64_t longest = (uint64_t)p->recv_bytes + BRP_FRAME_BYTES;
+	uint64_t longest = (uint64_t)p->recv_bytes + TCP_MAX_FRAME_BYTES;
 
 	return align_up(MAX(2 * longest, (uint64_t)BUFFER_BYTES), 4096);
 }
@@ -49,6 +50,33 @@ static void break_stream(struct tcp_conn *c, const char *what)
 	tcp_fail(c, -EPROTO);
 }
 
+/* ---- digests --------------------------------------------------------------------------------- */
+
+static bool check_digest(struct tcp_conn *c, uint32_t got, uint32_t want, const char *of)
+{
+	if (likely(got == want))
+		return true;
+	log_peer(LOG_WARNING,
+		 "%s: %s digest is %08x, not %08x: bytes were damaged on the way; closing the "
+		 "connection",
+		 c->base.peer, of, got, want);
+	c->base.stats.digest_errors++;
+	tcp_fail(c, -EBADMSG);
+	return false;
+}
+
+/* The frame header at head; notes what the payload's digest has to be. */
+static bool check_header(struct tcp_conn *c)
+{
+	struct tcp_rx *rx = &c->rx;
+	const char *at = rx->buf + rx->head;
+	struct brp_digests d;
+
+	brp_decode_digests(at + BRP_FRAME_BYTES, &d);
+	rx->digest = d.payload;
+	return check_digest(c, crc32c(0, at, BRP_FRAME_BYTES), d.header, "header");
+}
+
 /* ---- frames ---------------------------------------------------------------------------------- */
 
 /* The frame's data is in place. */
@@ -58,6 +86,8 @@ static void end_data(struct tcp_conn *c)
 	struct fabric_xfer *x = rx->data_pull;
 	struct tcp_exposed *e = rx->data_exposed;
 
+	if (c->has_digest && !check_digest(c, rx->data_crc, rx->digest, "data"))
+		return;
 	rx->data_pull = NULL;
 	rx->data_exposed = NULL;
 	if (x && x->done_bytes == x->bytes) {
@@ -69,10 +99,13 @@ static void end_data(struct tcp_conn *c)
 	}
 }
 
-static void got_data(struct tcp_conn *c, uint32_t bytes)
+/* At `at` lie the next bytes of the frame's data. */
+static void got_data(struct tcp_conn *c, const char *at, uint32_t bytes)
 {
 	struct tcp_rx *rx = &c->rx;
 
+	if (c->has_digest)
+		rx->data_crc = crc32c(rx->data_crc, at, bytes);
 	rx->data_rest -= bytes;
 	if (rx->data_to)
 		rx->data_to += bytes;
@@ -84,18 +117,20 @@ static void take_data(struct tcp_conn *c)
 {
 	struct tcp_rx *rx = &c->rx;
 	uint32_t n = MIN(rx->data_rest, rx->tail - rx->head);
+	const char *at = rx->buf + rx->head;
 
 	if (rx->data_to)
-		memcpy(rx->data_to, rx->buf + rx->head, n);
+		memcpy(rx->data_to, at, n);
 	rx->head += n;
-	got_data(c, n);
+	got_data(c, at, n);
 }
 
 static void begin_data(struct tcp_conn *c, const struct brp_frame *f, char *to)
 {
 	struct tcp_rx *rx = &c->rx;
 
-	rx->head += BRP_FRAME_BYTES;
+	rx->head += c->frame_bytes;
+	rx->data_crc = 0;
 	rx->data_rest = f->length_bytes;
 	rx->data_to = to;
 	rx->is_data_notice = f->flags & BRP_FRAME_NOTICE;
@@ -168,7 +203,9 @@ static void align_message(struct tcp_rx *rx, uint32_t frame_bytes)
 static bool take_message(struct tcp_conn *c, const struct brp_frame *f)
 {
 	struct tcp_rx *rx = &c->rx;
-	uint32_t frame_bytes = BRP_FRAME_BYTES + f->length_bytes;
+	uint32_t before_bytes = c->frame_bytes; /* the message may be the one that changes it */
+	uint32_t frame_bytes = before_bytes + f->length_bytes;
+	const char *at;
 	int r;
 
 	if (rx->tail - rx->head < frame_bytes) {
@@ -176,8 +213,12 @@ static bool take_message(struct tcp_conn *c, const struct brp_frame *f)
 		return false;
 	}
 	align_message(rx, frame_bytes);
-	r = c->base.handler->message(&c->base, rx->buf + rx->head + BRP_FRAME_BYTES,
-				     f->length_bytes);
+	at = rx->buf + rx->head + before_bytes;
+	if (c->has_digest && !rx->is_checked &&
+	    !check_digest(c, crc32c(0, at, f->length_bytes), rx->digest, "message"))
+		return false;
+	r = c->base.handler->message(&c->base, at, f->length_bytes);
+	rx->is_checked = r == -EAGAIN;
 	if (r == -EAGAIN) {
 		rx->is_refused = true;
 		return false;
@@ -201,10 +242,12 @@ static bool take_frame(struct tcp_conn *c)
 	struct tcp_rx *rx = &c->rx;
 	struct brp_frame f;
 
-	if (rx->tail - rx->head < BRP_FRAME_BYTES) {
-		rx->need = BRP_FRAME_BYTES;
+	if (rx->tail - rx->head < c->frame_bytes) {
+		rx->need = c->frame_bytes;
 		return false;
 	}
+	if (c->has_digest && !check_header(c))
+		return false;
 	if (brp_decode_frame(rx->buf + rx->head, c->params.recv_bytes, c->params.max_data_bytes,
 			     &f) < 0) {
 		break_stream(c, "sent something that is no frame");
@@ -293,7 +336,7 @@ static void got_bytes(struct tcp_conn *c, uint32_t bytes)
 
 	rx->tail += bytes - direct;
 	if (direct > 0)
-		got_data(c, direct);
+		got_data(c, rx->data_to, direct);
 }
 
 static void got_eof(struct tcp_conn *c)

@@ -17,6 +17,9 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+#include "common/crc32c.h"
+#include "common/log.h"
+
 /* Heads of messages that the peer does not take; normally KiB. */
 #define MAX_STAGE_BYTES (4u << 20)
 #define MAX_MSG_SEGS    4096u
@@ -45,7 +48,7 @@ static uint32_t total_segs(const struct fabric_params *p)
 
 static uint64_t stage_bytes(const struct fabric_params *p)
 {
-	uint64_t one = align_up((uint64_t)p->send_bytes + BRP_FRAME_BYTES, 8);
+	uint64_t one = align_up((uint64_t)p->send_bytes + TCP_MAX_FRAME_BYTES, 8);
 	uint64_t all = MIN(one * p->send_count, (uint64_t)MAX_STAGE_BYTES);
 
 	return power_of_two(MAX(all, 2 * one));
@@ -53,7 +56,7 @@ static uint64_t stage_bytes(const struct fabric_params *p)
 
 size_t tcp_tx_bytes(const struct fabric_params *p)
 {
-	size_t per_seg = sizeof(struct iovec) + sizeof(struct tcp_seg) + BRP_FRAME_BYTES;
+	size_t per_seg = sizeof(struct iovec) + sizeof(struct tcp_seg) + TCP_MAX_FRAME_BYTES;
 
 	return align_up(stage_bytes(p), 4096) + align_up(total_segs(p) * per_seg, 4096);
 }
@@ -70,7 +73,7 @@ void tcp_tx_init(struct tcp_conn *c, char *p)
 	p += tx->nr_segs * sizeof(struct iovec);
 	tx->seg = (struct tcp_seg *)p;
 	p += tx->nr_segs * sizeof(struct tcp_seg);
-	tx->hdr = (uint8_t(*)[BRP_FRAME_BYTES])p;
+	tx->hdr = (uint8_t(*)[TCP_MAX_FRAME_BYTES])p;
 }
 
 static uint32_t free_segs(const struct tcp_tx *tx)
@@ -98,7 +101,7 @@ static bool find_room(struct tcp_conn *c, uint32_t head_bytes, uint64_t *ret_at)
 
 	return tx->nr_msgs < c->params.send_count &&
 	       free_segs(tx) >= MSG_SEGS + xfer_segs(&c->params) &&
-	       find_stage(tx, BRP_FRAME_BYTES + head_bytes, ret_at);
+	       find_stage(tx, c->frame_bytes + head_bytes, ret_at);
 }
 
 /* ---- queueing -------------------------------------------------------------------------------- */
@@ -113,16 +116,29 @@ static struct tcp_seg *add_seg(struct tcp_tx *tx, void *base, uint32_t bytes)
 	return &tx->seg[i];
 }
 
+/* What stands before a payload; crc is the payload's. */
+static void put_frame(const struct tcp_conn *c, void *at, const struct brp_frame *f, uint32_t crc)
+{
+	struct brp_digests d;
+
+	brp_encode_frame(at, f);
+	if (!c->has_digest)
+		return;
+	d = (struct brp_digests){.header = crc32c(0, at, BRP_FRAME_BYTES), .payload = crc};
+	brp_encode_digests((char *)at + BRP_FRAME_BYTES, &d);
+}
+
 /* A DATA frame. */
-static struct tcp_seg *add_data(struct tcp_tx *tx, void *base, uint32_t bytes, uint32_t key,
+static struct tcp_seg *add_data(struct tcp_conn *c, void *base, uint32_t bytes, uint32_t key,
 				uint8_t flags)
 {
+	struct tcp_tx *tx = &c->tx;
 	struct brp_frame f = {
 		.type = BRP_FRAME_DATA, .flags = flags, .length_bytes = bytes, .key = key};
 	uint8_t *hdr = tx->hdr[tx->tail & (tx->nr_segs - 1)];
 
-	brp_encode_frame(hdr, &f);
-	add_seg(tx, hdr, BRP_FRAME_BYTES);
+	put_frame(c, hdr, &f, c->has_digest ? crc32c(0, base, bytes) : 0);
+	add_seg(tx, hdr, c->frame_bytes);
 	return add_seg(tx, base, bytes);
 }
 
@@ -139,18 +155,33 @@ void *tcp_msg_begin(struct fabric_conn *base, uint32_t head_bytes)
 	}
 	tx->begun_bytes = head_bytes;
 	tx->first_tag = TCP_NO_TAG;
-	return tx->stage + (tx->begun_at & (tx->stage_bytes - 1)) + BRP_FRAME_BYTES;
+	return tx->stage + (tx->begun_at & (tx->stage_bytes - 1)) + c->frame_bytes;
+}
+
+static uint32_t message_crc(const char *head, uint32_t head_bytes, const struct iovec *data,
+			    unsigned int nr_data)
+{
+	uint32_t crc = crc32c(0, head, head_bytes);
+
+	for (unsigned int i = 0; i < nr_data; i++)
+		crc = crc32c(crc, data[i].iov_base, data[i].iov_len);
+	return crc;
 }
 
 /* Frame header and head; joined to the segment before when that ends where this begins. */
-static struct tcp_seg *add_head(struct tcp_tx *tx, uint32_t head_bytes, uint32_t message_bytes)
+static struct tcp_seg *add_head(struct tcp_conn *c, uint32_t head_bytes, uint32_t message_bytes,
+				const struct iovec *data, unsigned int nr_data)
 {
+	struct tcp_tx *tx = &c->tx;
 	struct brp_frame f = {.type = BRP_FRAME_MESSAGE, .length_bytes = message_bytes};
 	char *at = tx->stage + (tx->begun_at & (tx->stage_bytes - 1));
-	uint32_t bytes = BRP_FRAME_BYTES + head_bytes;
+	uint32_t bytes = c->frame_bytes + head_bytes;
 	uint32_t last = (tx->tail - 1) & (tx->nr_segs - 1);
+	uint32_t crc = 0;
 
-	brp_encode_frame(at, &f);
+	if (c->has_digest)
+		crc = message_crc(at + c->frame_bytes, head_bytes, data, nr_data);
+	put_frame(c, at, &f, crc);
 	if (!tcp_tx_is_empty(tx) && tx->seg[last].stage_end != 0 &&
 	    tx->seg[last].stage_end == tx->begun_at &&
 	    tx->iov[last].iov_len + bytes <= MAX_JOIN_BYTES &&
@@ -168,7 +199,7 @@ static void add_exposed(struct tcp_conn *c)
 
 	for (uint32_t tag = tx->first_tag; tag != TCP_NO_TAG; tag = c->exposed[tag].next) {
 		struct tcp_exposed *e = &c->exposed[tag];
-		struct tcp_seg *s = add_data(tx, e->base, e->bytes, e->key, 0);
+		struct tcp_seg *s = add_data(c, e->base, e->bytes, e->key, 0);
 
 		s->tag = tag;
 		e->seg = (uint32_t)(s - tx->seg);
@@ -207,8 +238,8 @@ int tcp_msg_commit(struct fabric_conn *base, uint32_t head_bytes, const struct i
 		return -EINVAL;
 	if (unlikely(!sum_data(data, nr_data, c->params.send_bytes - head_bytes, &data_bytes)))
 		return -EMSGSIZE;
-	s = add_head(tx, head_bytes, head_bytes + data_bytes);
-	tx->stage_tail = tx->begun_at + BRP_FRAME_BYTES + head_bytes;
+	s = add_head(c, head_bytes, head_bytes + data_bytes, data, nr_data);
+	tx->stage_tail = tx->begun_at + c->frame_bytes + head_bytes;
 	tx->begun_bytes = 0;
 	s->stage_end = tx->stage_tail;
 	for (unsigned int i = 0; i < nr_data; i++) {
@@ -235,7 +266,7 @@ int tcp_push(struct fabric_conn *base, struct fabric_xfer *x)
 		return -EAGAIN;
 	x->status = 0;
 	x->done_bytes = 0;
-	add_data(&c->tx, x->local, x->bytes, x->key, x->is_notice ? BRP_FRAME_NOTICE : 0)->push = x;
+	add_data(c, x->local, x->bytes, x->key, x->is_notice ? BRP_FRAME_NOTICE : 0)->push = x;
 	c->base.stats.notices_sent += x->is_notice;
 	c->base.stats.bytes_sent += x->bytes;
 	return 0;
@@ -279,12 +310,20 @@ int tcp_expose(struct fabric_conn *base, uint32_t tag, void *p, uint32_t bytes,
 /*
  * The request was answered before all its data was sent. The frame was announced, so the peer gets
  * the bytes it waits for, but zeroes: the memory is the caller's again. They are pages never
- * written to, which cost no memory.
+ * written to, which cost no memory. With digests the frame would not be what its digest says, and
+ * the peer had no right to answer (protocol.md 2.1).
  */
 static void tcp_tx_disown(struct tcp_conn *c, struct tcp_exposed *e)
 {
 	struct tcp_tx *tx = &c->tx;
 
+	if (c->has_digest) {
+		log_peer(LOG_WARNING,
+			 "%s: answered a write before its data; closing the connection",
+			 c->base.peer);
+		tcp_fail(c, -EPROTO);
+		return;
+	}
 	if (!tx->zeroes) {
 		void *p = mmap(NULL, c->params.max_data_bytes, PROT_READ,
 			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -2,18 +2,22 @@
 /*
  * The receive path of the TCP fabric over a socket pair. The first byte says which side we are and
  * in pieces of which size the rest comes. Message bytes steer our side, so that the fuzzer reaches
- * pulls, late buffers and refusals.
+ * pulls, late buffers and refusals. Every input runs three times: as it is, with the right digests
+ * put into its frames, and with one bit of that flipped.
  */
 #include <errno.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/crc32c.h"
 #include "common/fabric/tcp.h"
 #include "common/log.h"
 #include "tests/fuzz/fuzz.h"
 
 #define DEPTH      8u
 #define DATA_BYTES 4096u
+#define MAX_INPUT  65536u
 
 static struct fabric *fabric;
 static struct fabric_mem *mem;
@@ -22,6 +26,8 @@ static struct fabric_xfer xfers[DEPTH];
 static bool is_busy[DEPTH];
 static bool is_refused;
 static bool is_closed;
+static int close_error;
+static unsigned int nr_delivered;
 
 static const struct fabric_params params = {
 	.recv_bytes = 1024,
@@ -49,6 +55,7 @@ static int on_message(struct fabric_conn *c, const void *buf, uint32_t bytes)
 		return -EAGAIN;
 	}
 	is_refused = false;
+	nr_delivered++;
 	if (bytes < 4 || b[0] < 2 || b[0] > 4 || is_busy[x - xfers])
 		return 0;
 	*x = (struct fabric_xfer){.bytes = 1u + (b[2] | b[3] << 8) % DATA_BYTES, .mem = mem};
@@ -63,6 +70,7 @@ static int on_message(struct fabric_conn *c, const void *buf, uint32_t bytes)
 static void on_notice(struct fabric_conn *c, uint32_t value)
 {
 	CHECK(value < DEPTH);
+	nr_delivered++;
 	fabric_unexpose(c, value);
 }
 
@@ -76,8 +84,8 @@ static void on_done(struct fabric_conn *c, struct fabric_xfer *x, int status)
 static void on_closed(struct fabric_conn *c, int error)
 {
 	(void)c;
-	(void)error;
 	CHECK(!is_closed);
+	close_error = error;
 	is_closed = true;
 }
 
@@ -127,25 +135,21 @@ static void feed(struct fabric_conn *c, int fd, const uint8_t *data, size_t len,
 	}
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+/* data[0] is for us, the rest comes from the peer. */
+static void run(const uint8_t *data, size_t len, bool has_digest)
 {
 	struct tcp_conn *c;
 	int fd[2];
 
-	if (len < 1 || len > 65536)
-		return 0;
-	if (!fabric) {
-		log_init("fuzz", LOG_ERROR);
-		CHECK(fabric_create("tcp", &fabric) == 0);
-		CHECK(fabric_mem_register(fabric, memory, sizeof(memory), 3, &mem) == 0);
-	}
 	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0 && tcp_conn_alloc(fabric, &c) == 0);
 	is_closed = false;
 	is_refused = false;
+	nr_delivered = 0;
 	c->fd = fd[0];
 	c->is_initiator = data[0] & 1;
 	CHECK(fabric_accept(&c->base, &params, &handler, NULL) == 0);
 	fabric_poll(&c->base);
+	CHECK(!has_digest || fabric_enable_digest(&c->base) == 0);
 	if (c->is_initiator)
 		expose_some(&c->base);
 	feed(&c->base, fd[1], data + 1, len - 1, 1 + (data[0] >> 1) * (data[0] >> 1));
@@ -155,5 +159,55 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	for (unsigned int i = 0; i < DEPTH; i++)
 		CHECK(!is_busy[i]);
 	fabric_conn_destroy(&c->base);
+}
+
+/*
+ * Puts digests behind what can be taken for frame headers, up to the first of which the end is
+ * missing: from there on everything is left as it is. Returns the new length.
+ */
+static size_t seal(const uint8_t *in, size_t len, uint8_t *out)
+{
+	size_t at = 1, n = 0;
+
+	out[n++] = in[0];
+	while (len - at >= BRP_FRAME_BYTES) {
+		const uint8_t *f = in + at;
+		size_t bytes = f[4] | (size_t)f[5] << 8 | (size_t)f[6] << 16 | (size_t)f[7] << 24;
+		struct brp_digests d = {.header = crc32c(0, f, BRP_FRAME_BYTES)};
+
+		if (bytes > len - at - BRP_FRAME_BYTES)
+			break;
+		d.payload = crc32c(0, f + BRP_FRAME_BYTES, bytes);
+		memcpy(out + n, f, BRP_FRAME_BYTES);
+		brp_encode_digests(out + n + BRP_FRAME_BYTES, &d);
+		memcpy(out + n + BRP_FRAME_BYTES + BRP_DIGESTS_BYTES, f + BRP_FRAME_BYTES, bytes);
+		n += BRP_FRAME_BYTES + BRP_DIGESTS_BYTES + bytes;
+		at += BRP_FRAME_BYTES + bytes;
+	}
+	memcpy(out + n, in + at, len - at);
+	return n + len - at;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	static uint8_t sealed[1 + 3 * MAX_INPUT];
+	unsigned int nr_whole;
+
+	if (len < 1 || len > MAX_INPUT)
+		return 0;
+	if (!fabric) {
+		log_init("fuzz", LOG_ERROR);
+		CHECK(fabric_create("tcp", &fabric) == 0);
+		CHECK(fabric_mem_register(fabric, memory, sizeof(memory), 3, &mem) == 0);
+	}
+	run(data, len, false);
+	len = seal(data, len, sealed);
+	run(sealed, len, true);
+	if (len < 2)
+		return 0;
+	nr_whole = nr_delivered;
+	sealed[1 + crc32c(0, sealed, len) % (len - 1)] ^= 0x08;
+	run(sealed, len, true);
+	CHECK(close_error < 0 && nr_delivered <= nr_whole);
 	return 0;
 }

@@ -188,12 +188,21 @@ unsigned int rig_busy(const struct rig_end *e)
 
 /* ---- callbacks ------------------------------------------------------------------------------- */
 
+static bool has_digest;
+
+void rig_set_digest(bool on)
+{
+	has_digest = on;
+}
+
 static void on_connected(struct fabric_conn *c)
 {
 	struct rig_end *e = called(c);
 
 	if (e->is_connected)
 		set_wrong(e, "connected() came twice");
+	if (has_digest && fabric_enable_digest(c))
+		set_wrong(e, "digests were refused");
 	e->is_connected = true;
 }
 

@@ -45,3 +45,26 @@ ParameterizedTest(const size_t *index, fabric_tcp, tight)
 
 	cr_assert(wrong == NULL, "%s: %s", check->name, wrong);
 }
+
+/* And again, with digests, in small pieces. */
+ParameterizedTestParameters(fabric_tcp, digest)
+{
+	static size_t index[64];
+
+	cr_assert(fabric_suite_count <= sizeof(index) / sizeof(index[0]));
+	for (size_t i = 0; i < fabric_suite_count; i++)
+		index[i] = i;
+	return cr_make_param_array(size_t, index, fabric_suite_count);
+}
+
+ParameterizedTest(const size_t *index, fabric_tcp, digest)
+{
+	const struct fabric_suite_check *check = &fabric_suite[*index];
+	const char *wrong;
+
+	rig_set_tight(true);
+	rig_set_digest(true);
+	wrong = check->run("tcp", "127.0.0.1");
+
+	cr_assert(wrong == NULL, "%s: %s", check->name, wrong);
+}

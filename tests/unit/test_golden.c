@@ -158,6 +158,25 @@ Test(golden, frame)
 	assert_frame("frame_data", &data);
 }
 
+/* Header, digests and payload as they stand on the wire. */
+Test(golden, frame_digest)
+{
+	struct brp_frame in = {BRP_FRAME_DATA, BRP_FRAME_NOTICE, 32, 0x00010000, 0xff000}, frame;
+	struct brp_digests digests;
+
+	load("frame_digest");
+	cr_assert_eq(len, BRP_FRAME_BYTES + BRP_DIGESTS_BYTES + 32);
+	cr_assert_eq(brp_decode_frame(golden, 69632, 1u << 20, &frame), 0);
+	cr_assert(same_frame(&in, &frame));
+	brp_decode_digests(golden + BRP_FRAME_BYTES, &digests);
+	/* The payload is a test vector of RFC 3720 B.4. */
+	cr_assert_eq(digests.payload, 0x46dd794e);
+	cr_assert_eq(digests.header, 0x23b4aa20);
+	brp_encode_frame(made, &in);
+	brp_encode_digests(made + BRP_FRAME_BYTES, &digests);
+	cr_assert_arr_eq(made, golden, BRP_FRAME_BYTES + BRP_DIGESTS_BYTES);
+}
+
 Test(golden, cm_data)
 {
 	struct brp_cm_data in = {136, 69632}, out;
