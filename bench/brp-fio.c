@@ -40,6 +40,7 @@ struct engine_options {
 	char *uri;
 	char *merge;
 	char *poll_us;
+	char *data_digest;
 	unsigned int queue_size;
 	unsigned int merge_max_bytes;
 	unsigned int merge_max_requests;
@@ -154,6 +155,16 @@ static struct fio_option options[] = {
 		.category = FIO_OPT_C_ENGINE,
 		.group = FIO_OPT_G_INVALID,
 	},
+	{
+		.name = "data_digest",
+		.lname = "CRC32C of all that is sent, on TCP",
+		.type = FIO_OPT_STR_STORE,
+		.off1 = offsetof(struct engine_options, data_digest),
+		.help = "on, off or auto (as the target wants it)",
+		.def = "auto",
+		.category = FIO_OPT_C_ENGINE,
+		.group = FIO_OPT_G_INVALID,
+	},
 	{},
 };
 
@@ -179,6 +190,15 @@ static int parse_merge(const char *s, struct brp_options *opt)
 		return -EINVAL;
 	}
 	return 0;
+}
+
+static int parse_digest(const char *s, struct brp_options *opt)
+{
+	opt->digest = !strcmp(s, "on") ? 1 : !strcmp(s, "off") ? 0 : -1;
+	if (opt->digest >= 0 || !strcmp(s, "auto"))
+		return 0;
+	log_err("brp: data_digest=%s: want on, off or auto\n", s);
+	return -EINVAL;
 }
 
 static int parse_poll(const char *s, struct brp_options *opt)
@@ -212,6 +232,8 @@ static int fill_options(const struct thread_data *td, struct brp_options *opt)
 	r = eo->merge ? parse_merge(eo->merge, opt) : 0;
 	if (r < 0)
 		return r;
+	if (eo->data_digest && parse_digest(eo->data_digest, opt))
+		return -EINVAL;
 	return eo->poll_us ? parse_poll(eo->poll_us, opt) : 0;
 }
 

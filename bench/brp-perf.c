@@ -57,6 +57,7 @@ static int connect_session(const struct perf_options *opt, struct brp_session **
 	o.merge_window_us = opt->merge_window_us;
 	o.merge_max_bytes = opt->merge_max_bytes;
 	o.poll_us = opt->poll_us;
+	o.digest = opt->digest;
 	o.read_only = !opt->is_verify && (opt->rw == PERF_READ || opt->rw == PERF_RANDREAD);
 	r = brp_connect(opt->uri, &o, ret_s);
 	if (r < 0) {

@@ -41,6 +41,7 @@ struct perf_options {
 	uint32_t merge_window_us;
 	uint32_t merge_max_bytes;
 	int poll_us;
+	int digest; /* as in brp_options */
 	bool is_verify;
 	bool is_json;
 	const char *rig;

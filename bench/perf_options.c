@@ -23,6 +23,7 @@ enum {
 	OPT_MERGE,
 	OPT_MERGE_MAX,
 	OPT_POLL,
+	OPT_DIGEST,
 	OPT_VERIFY,
 	OPT_SEED,
 	OPT_RIG,
@@ -44,6 +45,8 @@ static const struct option_spec specs[] = {
 	{"merge", 0, "MODE", "adaptive, always[:US] or off [adaptive]", OPT_MERGE},
 	{"merge-max", 0, "SIZE", "only requests up to SIZE are merged [4k]", OPT_MERGE_MAX},
 	{"poll-us", 0, "N", "spin up to N us before sleeping; -1: adaptive [-1]", OPT_POLL},
+	{"data-digest", 0, "MODE", "CRC32C on TCP: on, off, or auto: as the target wants it [auto]",
+	 OPT_DIGEST},
 	{"verify", 0, NULL,
 	 "write a pattern, read it back, compare; overwrites the volume\n"
 	 "(its first GiB when --size is not given)",
@@ -114,6 +117,19 @@ static int set_merge(const struct options_iter *it, struct perf_options *o)
 	if (merge < 0)
 		return options_bad_value(it, "not adaptive, always, always:US or off");
 	o->merge = (enum brp_merge)merge;
+	return 0;
+}
+
+static int set_digest(const struct options_iter *it, struct perf_options *o)
+{
+	if (!strcmp(it->value, "on"))
+		o->digest = 1;
+	else if (!strcmp(it->value, "off"))
+		o->digest = 0;
+	else if (!strcmp(it->value, "auto"))
+		o->digest = -1;
+	else
+		return options_bad_value(it, "on, off or auto");
 	return 0;
 }
 
@@ -207,6 +223,8 @@ static int set_option(const struct options_iter *it, int id, struct perf_options
 		return set_small_size(it, 1u << 20, &o->merge_max_bytes);
 	case OPT_POLL:
 		return set_poll(it, o);
+	case OPT_DIGEST:
+		return set_digest(it, o);
 	case OPT_VERIFY:
 		o->is_verify = true;
 		return 0;
@@ -233,6 +251,7 @@ bool perf_options_parse(int argc, char **argv, struct perf_options *ret_opt,
 		.time_s = 5,
 		.mix_read = 70,
 		.poll_us = -1,
+		.digest = -1,
 		.seed = 1,
 	};
 	struct options_iter it;

@@ -137,6 +137,7 @@ static void json_what(FILE *f, const struct perf_report *r)
 	json_u64(f, "iodepth", r->opt->iodepth);
 	json_u64(f, "jobs", r->opt->jobs);
 	fprintf(f, "  \"poll_us\": %d,\n", r->opt->poll_us);
+	fprintf(f, "  \"digest\": %s,\n", r->info->has_digest ? "true" : "false");
 	json_double(f, "seconds", r->seconds);
 }
 

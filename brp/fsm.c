@@ -47,17 +47,18 @@ bool brp_conn_accepts(enum brp_role role, enum brp_conn_state s, enum brp_msg_ty
 }
 
 void brp_negotiate(const struct brp_hello *h, uint64_t features_supported,
-		   struct brp_hello_reply *ret_reply)
+		   uint64_t features_demanded, struct brp_hello_reply *ret_reply)
 {
 	bool version_ok = h->version_min <= BRP_VERSION && BRP_VERSION <= h->version_max;
-	bool features_ok = (h->features_required & ~features_supported) == 0;
+	/* Who insists on a feature offers it, too. */
+	uint64_t offered = h->features_offered | h->features_required;
+	bool features_ok = (h->features_required & ~features_supported) == 0 &&
+			   (features_demanded & ~offered) == 0;
 
 	/* In a refusal: the highest version we speak, and no features. */
 	ret_reply->version = BRP_VERSION;
 	ret_reply->status = version_ok && features_ok ? BRP_ST_OK : BRP_ST_BAD_VERSION;
 	ret_reply->features = 0;
-	/* Who insists on a feature offers it, too. */
 	if (ret_reply->status == BRP_ST_OK)
-		ret_reply->features =
-			(h->features_offered | h->features_required) & features_supported;
+		ret_reply->features = offered & features_supported;
 }

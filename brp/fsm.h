@@ -30,8 +30,8 @@ bool brp_conn_may_move(enum brp_conn_state from, enum brp_conn_state to);
 bool brp_conn_accepts(enum brp_role role, enum brp_conn_state s, enum brp_msg_type type);
 
 /* HELLO negotiation of the target, 4.1: fills status, version, features of *ret_reply; the caller
- * adds the rest. */
+ * adds the rest. features_demanded, of those supported, are what the target does not do without. */
 void brp_negotiate(const struct brp_hello *h, uint64_t features_supported,
-		   struct brp_hello_reply *ret_reply);
+		   uint64_t features_demanded, struct brp_hello_reply *ret_reply);
 
 #endif

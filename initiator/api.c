@@ -106,6 +106,7 @@ int brp_session_info(const struct brp_session *s, struct brp_info *ret_info)
 		.has_write_zeroes = q->limits.volume_flags & BRP_VOL_WRITE_ZEROES,
 		.has_fua = q->limits.volume_flags & BRP_VOL_FUA,
 		.is_write_back = q->login.cache == BRP_CACHE_WRITE_BACK,
+		.has_digest = s->hello.features & BRP_FEATURE_DIGEST,
 	};
 	memcpy(info.volume_uuid, q->login.volume_uuid.b, sizeof(info.volume_uuid));
 	memcpy(info.boot_id, q->login.boot_id.b, sizeof(info.boot_id));

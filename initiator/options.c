@@ -51,6 +51,8 @@ int ini_options_resolve(const struct brp_options *opt, struct brp_options *ret_o
 					  ret_opt->queue_depth, BRP_MAX_QUEUE_DEPTH);
 	if ((unsigned int)ret_opt->merge > BRP_MERGE_ALWAYS)
 		return ini_last_error_set(-EINVAL, "unknown merge mode %d", (int)ret_opt->merge);
+	if (ret_opt->digest < -1 || ret_opt->digest > 1)
+		return ini_last_error_set(-EINVAL, "digest %d: 1, 0 or -1", ret_opt->digest);
 	if (ret_opt->merge_max_requests > BRP_MAX_JUMBO_REQUESTS)
 		return ini_last_error_set(-EINVAL, "%u requests in a message: at most %u",
 					  ret_opt->merge_max_requests, BRP_MAX_JUMBO_REQUESTS);

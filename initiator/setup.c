@@ -17,9 +17,23 @@ static void no_slot(struct ini_conn *c)
 		       true);
 }
 
+/* Offered and insisted on. Where the transport has digests of its own, asking for them is answered
+ * by that. */
+static uint64_t features_wanted(const struct ini_conn *c, bool is_required)
+{
+	int digest = c->session->opt.digest;
+
+	if (!fabric_conn_has_digest(c->fabric))
+		return 0;
+	return digest == 1 || (digest == -1 && !is_required) ? BRP_FEATURE_DIGEST : 0;
+}
+
 void ini_setup_hello(struct ini_conn *c)
 {
-	const struct brp_hello m = {.version_min = BRP_VERSION, .version_max = BRP_VERSION};
+	const struct brp_hello m = {.version_min = BRP_VERSION,
+				    .version_max = BRP_VERSION,
+				    .features_offered = features_wanted(c, false),
+				    .features_required = features_wanted(c, true)};
 	void *buf = ini_conn_begin(c, HELLO_BYTES);
 
 	if (!buf) {
@@ -66,13 +80,27 @@ static void refused_hello(struct ini_conn *c, const struct brp_hello_reply *m)
 	const char *peer = fabric_conn_peer(c->fabric);
 	int err = brp_status_to_errno(m->status);
 
-	if (m->status == BRP_ST_BAD_VERSION)
+	if (m->status == BRP_ST_BAD_VERSION && m->version == BRP_VERSION)
+		ini_error_set(e, err, "%s %s digests (brp-target --digest), and this side %s", peer,
+			      features_wanted(c, false) ? "does not do" : "requires",
+			      features_wanted(c, false) ? "insists on them"
+							: "was told to do without");
+	else if (m->status == BRP_ST_BAD_VERSION)
 		ini_error_set(e, err, "%s speaks BRP version %u, this program version %u", peer,
 			      m->version, BRP_VERSION);
 	else
 		ini_error_set(e, err, "%s refused the connection: %s", peer,
 			      brp_status_name(m->status));
 	ini_conn_close(c, err, false);
+}
+
+/* Nothing is begun while a HELLO is under way, so it cannot fail on a connection that is up. */
+static void enable_digest(struct ini_conn *c)
+{
+	int r = fabric_enable_digest(c->fabric);
+
+	if (r < 0)
+		ini_conn_close(c, r, true);
 }
 
 void ini_setup_hello_reply(struct ini_conn *c, const void *buf, uint32_t bytes)
@@ -88,8 +116,9 @@ void ini_setup_hello_reply(struct ini_conn *c, const void *buf, uint32_t bytes)
 		refused_hello(c, &m);
 		return;
 	}
-	if (m.version != BRP_VERSION || m.features != 0) {
-		ini_conn_protocol_error(c, "HELLO_REPLY with a version or feature not offered");
+	if (m.version != BRP_VERSION || (m.features & ~features_wanted(c, false)) ||
+	    (features_wanted(c, true) & ~m.features)) {
+		ini_conn_protocol_error(c, "HELLO_REPLY with another version or other features");
 		return;
 	}
 	/* Room for a login and one request with its data, or there is no talking to it. */
@@ -97,6 +126,8 @@ void ini_setup_hello_reply(struct ini_conn *c, const void *buf, uint32_t bytes)
 		ini_conn_protocol_error(c, "HELLO_REPLY with an impossible message size");
 		return;
 	}
+	if (m.features & BRP_FEATURE_DIGEST)
+		enable_digest(c);
 	c->session->hello = m;
 	ini_conn_set_state(c, BRP_CONN_GREETED);
 	if (c->session->listing)

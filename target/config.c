@@ -27,6 +27,7 @@ enum {
 	OPT_GRACE,
 	OPT_UNSAFE_NO_FENCE,
 	OPT_UNSAFE_NO_FLUSH,
+	OPT_DIGEST,
 	OPT_CONFIG,
 	OPT_VERBOSE,
 	OPT_HELP,
@@ -58,6 +59,10 @@ static const struct option_spec specs[] = {
 	{"buffer-memory", 0, "SIZE", "memory for I/O buffers at most; default 1G",
 	 OPT_BUFFER_MEMORY},
 	{"numa-node", 0, "N", "NUMA node of the I/O buffers; default: any", OPT_NUMA_NODE},
+	{"digest", 0, "MODE",
+	 "CRC32C digests on TCP: off, allow (to those who insist on them; default),\n"
+	 "on (to all who can do them), require",
+	 OPT_DIGEST},
 	{"grace", 0, "SECONDS", "time for connections to finish at SIGTERM; default 5", OPT_GRACE},
 	{"config", 'c', "FILE", "read options from FILE ([target] section, NAME = VALUE)",
 	 OPT_CONFIG},
@@ -117,6 +122,24 @@ static int set_io_mode(struct target_config *c, const char *value)
 {
 	c->server.is_serial = !strcmp(value, "serial");
 	return c->server.is_serial || !strcmp(value, "parallel") ? 0 : -EINVAL;
+}
+
+static int set_digest(struct target_config *c, const char *value)
+{
+	static const char *const names[] = {
+		[SERVER_DIGEST_OFF] = "off",
+		[SERVER_DIGEST_ALLOW] = "allow",
+		[SERVER_DIGEST_ON] = "on",
+		[SERVER_DIGEST_REQUIRE] = "require",
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++) {
+		if (!strcmp(value, names[i])) {
+			c->server.digest = (enum server_digest)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
 }
 
 static int set_int(int *where, const char *value, uint32_t max)
@@ -181,6 +204,9 @@ static int apply(struct target_config *c, int id, const char *value, const char 
 	case OPT_NUMA_NODE:
 		*ret_why = "the number of a NUMA node";
 		return set_int(&s->numa_node, value, 1023);
+	case OPT_DIGEST:
+		*ret_why = "off, allow, on or require";
+		return set_digest(c, value);
 	case OPT_GRACE:
 		*ret_why = "seconds, at most 3600";
 		return set_grace(c, value);
@@ -254,6 +280,7 @@ static void set_defaults(struct target_config *c)
 	c->server.max_connections = 1024;
 	c->server.buffer_bytes = 1u << 30;
 	c->server.numa_node = -1;
+	c->server.digest = SERVER_DIGEST_ALLOW;
 }
 
 static int on_option(struct target_config *c, struct options_iter *it, int id)

@@ -155,7 +155,11 @@ static void on_closed(struct fabric_conn *fc, int error)
 	struct conn *c = fabric_conn_ctx(fc);
 
 	c->is_fabric_closed = true;
-	if (error && !is_ending(c))
+	if (error == -EBADMSG)
+		log_peer(LOG_NOTICE, "%s: damaged data was refused; connections that met any: %u",
+			 fabric_conn_peer(fc),
+			 atomic_fetch_add(&c->server->nr_digest_errors, 1) + 1);
+	else if (error && !is_ending(c))
 		log_peer(LOG_NOTICE, "%s: connection lost: %s", fabric_conn_peer(fc),
 			 strerror(-error));
 	else

@@ -58,6 +58,7 @@ struct conn {
 	bool is_fabric_closed;
 	bool is_draining;
 	bool owes_keepalive;
+	bool has_digest; /* what we send must not change any more: nothing out of shared memory */
 	uint64_t keepalive_sequence;
 	struct brp_login login; /* GREETED, ADMITTING: what was asked for */
 	struct brp_limits limits;

@@ -96,11 +96,14 @@ void requests_prepare(struct request_table *t)
 	t->waiter.retry = retry_buffers;
 }
 
-/* A memory volume is read and written in place: no small buffers. In serial mode data must wait
- * somewhere. */
+/*
+ * A memory volume is read and written in place: no small buffers. In serial mode data must wait
+ * somewhere; and with digests what is sent must stay as it was when its digest was made, which
+ * memory that others write to does not.
+ */
 static bool needs_small_buffers(const struct conn *c)
 {
-	return c->server->opt.is_serial || !c->volume->info.is_inline ||
+	return c->server->opt.is_serial || c->has_digest || !c->volume->info.is_inline ||
 	       !bk_map(c->volume->bk, 0, c->volume->info.block_bytes);
 }
 
@@ -424,8 +427,10 @@ void requests_gate_passed(struct conn *c)
 static void start_read(struct request *r)
 {
 	struct conn *c = r->conn;
-	void *data = bk_map(c->volume->bk, r->wire.lba * c->limits.block_bytes, r->data_bytes);
+	void *data = NULL;
 
+	if (!c->has_digest)
+		data = bk_map(c->volume->bk, r->wire.lba * c->limits.block_bytes, r->data_bytes);
 	if (data) {
 		push(r, data, c->volume->memory[c->fabric_index]);
 		return;

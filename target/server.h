@@ -19,6 +19,14 @@
 #define TARGET_MAX_LISTEN  16
 #define TARGET_MAX_VOLUMES 1024
 
+/* Digests on TCP (protocol.md 2.1). */
+enum server_digest {
+	SERVER_DIGEST_OFF,     /* not granted */
+	SERVER_DIGEST_ALLOW,   /* to those who insist on them */
+	SERVER_DIGEST_ON,      /* to those who can do them */
+	SERVER_DIGEST_REQUIRE, /* others are refused */
+};
+
 struct server_options {
 	struct volume_config volumes[TARGET_MAX_VOLUMES];
 	unsigned int nr_volumes;
@@ -34,6 +42,7 @@ struct server_options {
 	/* To prove that the checks find what goes wrong without (docs/testing.md). */
 	bool is_unsafe_no_fence; /* a new epoch does not wait for the older one's requests */
 	bool is_unsafe_no_flush; /* FLUSH and FUA do nothing */
+	enum server_digest digest;
 };
 
 struct listener_task;
@@ -62,6 +71,7 @@ struct server {
 	bool is_stopping;
 	/* atomic: one-second clock for time-outs, running while someone has one */
 	atomic_uint tick_s;
+	atomic_uint nr_digest_errors; /* connections that ended by one */
 };
 
 /* Opens everything, listens, starts the threads. What fails is logged. */

@@ -22,6 +22,49 @@
 		len_ > 0 ? fabric_msg_commit((c)->fc, (uint32_t)len_, NULL, 0) : len_; \
 	})
 
+static void negotiate(const struct conn *c, const struct brp_hello *hello,
+		      struct brp_hello_reply *reply)
+{
+	enum server_digest digest = c->server->opt.digest;
+	uint64_t supported = 0, demanded = 0;
+
+	if (fabric_conn_has_digest(c->fc)) {
+		bool is_asked = hello->features_required & BRP_FEATURE_DIGEST;
+
+		if (digest >= SERVER_DIGEST_ON || (digest == SERVER_DIGEST_ALLOW && is_asked))
+			supported = BRP_FEATURE_DIGEST;
+		if (digest == SERVER_DIGEST_REQUIRE)
+			demanded = BRP_FEATURE_DIGEST;
+	}
+	brp_negotiate(hello, supported, demanded, reply);
+}
+
+static void greet(struct conn *c, const struct brp_hello_reply *reply)
+{
+	c->has_digest = reply->features & BRP_FEATURE_DIGEST;
+	conn_set_state(c, BRP_CONN_GREETED);
+	if (c->has_digest && fabric_enable_digest(c->fc))
+		conn_protocol_error(c, "sent more than HELLO before the reply");
+}
+
+static void refuse_hello(struct conn *c, const struct brp_hello *hello)
+{
+	if (hello->version_min <= BRP_VERSION && BRP_VERSION <= hello->version_max)
+		log_peer(LOG_NOTICE,
+			 "%s: refused: wants features 0x%llx and needs 0x%llx; digests are %s here "
+			 "(--digest)",
+			 fabric_conn_peer(c->fc), (unsigned long long)hello->features_offered,
+			 (unsigned long long)hello->features_required,
+			 c->server->opt.digest == SERVER_DIGEST_REQUIRE ? "required"
+									: "optional or off");
+	else
+		log_peer(LOG_NOTICE, "%s: speaks protocol versions %u to %u, we speak %u",
+			 fabric_conn_peer(c->fc), hello->version_min, hello->version_max,
+			 BRP_VERSION);
+	conn_set_state(c, BRP_CONN_CLOSING);
+	fabric_close(c->fc, false);
+}
+
 static void on_hello(struct conn *c, const void *buf, uint32_t bytes)
 {
 	struct brp_hello hello;
@@ -31,18 +74,14 @@ static void on_hello(struct conn *c, const void *buf, uint32_t bytes)
 		conn_protocol_error(c, "malformed HELLO");
 		return;
 	}
-	brp_negotiate(&hello, 0, &reply);
+	negotiate(c, &hello, &reply);
 	reply.max_message_bytes = BRP_MAX_TARGET_MSG_BYTES;
 	reply.boot_id = c->server->run_id;
 	SEND(c, BRP_MAX_INITIATOR_MSG_BYTES, brp_encode_hello_reply, &reply);
-	if (reply.status == BRP_ST_OK) {
-		conn_set_state(c, BRP_CONN_GREETED);
-		return;
-	}
-	log_peer(LOG_NOTICE, "%s: speaks protocol versions %u to %u, we speak %u",
-		 fabric_conn_peer(c->fc), hello.version_min, hello.version_max, BRP_VERSION);
-	conn_set_state(c, BRP_CONN_CLOSING);
-	fabric_close(c->fc, false);
+	if (reply.status == BRP_ST_OK)
+		greet(c, &reply);
+	else
+		refuse_hello(c, &hello);
 }
 
 static void fill_entry(const struct volume *v, struct brp_list_entry *e)

@@ -93,6 +93,10 @@ struct brp_options {
 	 * call it at once. It must not call brp_*(). NULL: nobody listens. */
 	void (*on_event)(void *arg, const struct brp_event *ev);
 	void *event_arg;
+
+	int digest; /* TCP: CRC32C of all that is sent. 1 = insist on it, 0 = without, -1 = as the
+		       target wants it. RDMA has its own. A write's buffer changed before done()
+		       looks like damage */
 };
 
 #define BRP_KEEPALIVE_NEVER UINT32_MAX
@@ -100,7 +104,7 @@ struct brp_options {
 #define BRP_OPTIONS_INIT                                                                   \
 	{                                                                                  \
 		.size = sizeof(struct brp_options), .poll_us = -1, .ctrl_loss_tmo_ms = -1, \
-		.fast_io_fail_tmo_ms = -1,                                                 \
+		.fast_io_fail_tmo_ms = -1, .digest = -1,                                   \
 	}
 
 /*
@@ -151,6 +155,7 @@ struct brp_info {
 	bool is_write_back; /* BRP_FLUSH or BRP_FUA needed for stable data */
 	char volume_name[128];
 	char transport[16]; /* "tcp", "verbs" */
+	bool has_digest;    /* what is sent carries digests */
 };
 
 BRP_API int brp_session_info(const struct brp_session *s, struct brp_info *ret_info);

@@ -258,6 +258,19 @@ void *fabric_conn_ctx(const struct fabric_conn *c)
 	return c->ctx;
 }
 
+bool fabric_conn_has_digest(const struct fabric_conn *c)
+{
+	(void)c;
+	return fake_config.has_digest;
+}
+
+int fabric_enable_digest(struct fabric_conn *c)
+{
+	MUST(fake_config.has_digest && !c->has_digest && !c->is_begun);
+	c->has_digest = true;
+	return 0;
+}
+
 const char *fabric_conn_peer(const struct fabric_conn *c)
 {
 	(void)c;

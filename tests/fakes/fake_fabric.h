@@ -49,6 +49,7 @@ struct fabric_conn {
 	unsigned int nr_flushes;
 	unsigned int slots_used;
 	bool owes_sendable;
+	bool has_digest; /* enabled */
 	bool *exposed;
 	unsigned int nr_exposed;
 	struct fake_event events[FAKE_MAX_EVENTS];
@@ -65,6 +66,7 @@ struct fake_config {
 	int connect_error; /* of fabric_connect() */
 	int refuse_first;  /* so many connections end with -ECONNREFUSED */
 	int expose_error;
+	bool has_digest; /* of the transport */
 	struct brp_hello_reply hello;
 	struct brp_login_reply login;
 	uint32_t list_total;

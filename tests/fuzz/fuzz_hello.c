@@ -8,7 +8,7 @@ static void check_negotiation(const struct brp_hello *h)
 {
 	struct brp_hello_reply reply = {0};
 
-	brp_negotiate(h, 0xff, &reply);
+	brp_negotiate(h, 0xff, 0x01, &reply);
 	CHECK(reply.status == BRP_ST_OK || reply.status == BRP_ST_BAD_VERSION);
 	CHECK((reply.features & ~0xffull) == 0);
 	if (reply.status == BRP_ST_OK) {

@@ -15,6 +15,26 @@ FUA, IN_CAPSULE = 1, 2
 
 MESSAGE, DATA = 1, 2
 NOTICE = 1
+DIGEST = 1
+
+
+def _crc_table():
+    table = []
+    for byte in range(256):
+        for _ in range(8):
+            byte = byte >> 1 ^ (0x82f63b78 if byte & 1 else 0)
+        table.append(byte)
+    return table
+
+
+CRC_TABLE = _crc_table()
+
+
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc = crc >> 8 ^ CRC_TABLE[(crc ^ byte) & 0xff]
+    return crc ^ 0xffffffff
 
 
 class Closed(Exception):
@@ -24,6 +44,12 @@ class Closed(Exception):
 def frame(body, kind=MESSAGE, flags=0, reserved=0, length=None, key=0, offset=0):
     """2.1"""
     return struct.pack('<BBHIII', kind, flags, reserved, len(body) if length is None else length, key, offset) + body
+
+
+def with_digests(one_frame, header=0, payload=0):
+    """A frame() with its digests, each xored with what is to be wrong with it."""
+    return (one_frame[:16] + struct.pack('<II', crc32c(one_frame[:16]) ^ header, crc32c(one_frame[16:]) ^ payload)
+            + one_frame[16:])
 
 
 def message(kind, body, count=0, epoch=0, flags=0, length=None, reserved=0):
@@ -81,6 +107,7 @@ class Conn:
         self.sock.settimeout(timeout)
         self.sock.connect((address, port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.has_digest = False  # set by hello()
         self.data = {}  # key -> bytes pushed so far
         self.done = {}  # tag -> status
 
@@ -97,7 +124,10 @@ class Conn:
             raise Closed from None
 
     def send(self, msg):
-        self.raw(frame(msg))
+        self.send_frame(frame(msg))
+
+    def send_frame(self, one_frame):
+        self.raw(with_digests(one_frame) if self.has_digest else one_frame)
 
     def exactly(self, n):
         got = b''
@@ -113,9 +143,13 @@ class Conn:
 
     def frame(self):
         """-> (type, flags, key, offset, body)"""
-        kind, flags, reserved, length, key, offset = struct.unpack('<BBHIII', self.exactly(16))
+        header = self.exactly(16)
+        kind, flags, reserved, length, key, offset = struct.unpack('<BBHIII', header)
         assert reserved == 0 and length > 0, 'reserved or empty frame'
-        return kind, flags, key, offset, self.exactly(length)
+        digests = struct.unpack('<II', self.exactly(8)) if self.has_digest else None
+        body = self.exactly(length)
+        assert digests in (None, (crc32c(header), crc32c(body))), 'wrong digest'
+        return kind, flags, key, offset, body
 
     def message(self):
         """The next message; DATA frames before it are put into self.data, notices into self.done."""
@@ -157,6 +191,7 @@ class Conn:
         body = self.expect(HELLO_REPLY)[3]
         assert body[:8] == b'BRPHELLO'
         status, version, max_message, features = struct.unpack('<HHIQ', body[8:24])
+        self.has_digest = bool(features & DIGEST)
         return {'status': status, 'version': version, 'max_message': max_message, 'features': features,
                 'boot_id': body[24:40]}
 
@@ -174,8 +209,9 @@ class Conn:
                 'in_capsule': in_capsule, 'flags': flags, 'cache': cache, 'epoch': epoch,
                 'reason': body[112:240].rstrip(b'\0').decode()}
 
-    def ready(self, *args, **kw):
-        assert self.hello()['status'] == OK
+    def ready(self, *args, required=0, **kw):
+        reply = self.hello(required=required)
+        assert reply['status'] == OK and reply['features'] == required
         reply = self.login(*args, **kw)
         assert reply['status'] == OK, 'login: %(status)d %(reason)s' % reply
         return reply

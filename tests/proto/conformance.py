@@ -91,7 +91,9 @@ def version(low, high, status, **kw):
 
 def features_not_granted():
     with connect() as c:
-        assert c.hello(offered=0xffffffffffffffff)['features'] == 0
+        assert c.hello(offered=0xfffffffffffffffe)['features'] == 0
+    with connect() as c:
+        assert c.hello(offered=DIGEST)['features'] in (0, DIGEST)
 
 
 # ---- after HELLO
@@ -419,12 +421,105 @@ def cases():
         yield 'broken stream: ' + name, ready_stream, (data,)
     yield 'JUMBO cut short', ready_truncated, (frame(jumbo([capsule_write(0, 0, PAGE, 1)], PAGE)),)
     yield 'feature insisted on', required_feature, ()
+    for test in (digest_everything, digest_byte_by_byte, digest_missing, digest_before_reply):
+        yield test.__name__.replace('_', ' '), test, ()
+    for name, frames in DIGEST_DAMAGED.items():
+        yield 'damaged: ' + name, digest_damaged, (frames,)
+    yield 'damaged write changes nothing', digest_damaged_write, ()
 
 
 def required_feature():
     with connect() as c:
         assert c.hello(required=1 << 63, offered=1 << 63)['status'] == BAD_VERSION
         c.expect_closed()
+
+
+# ---- digests, 2.1
+
+def digest_everything():
+    """Set-up, list, a write in the message, a streamed write, a read, a keep-alive."""
+    data = os.urandom(4 * BLOCK)
+    with connect() as c:
+        assert c.hello(required=DIGEST)['features'] == DIGEST
+        c.send(list_volumes())
+        c.expect(LIST_REPLY)
+        assert c.login(VOLUME)['status'] == OK
+        c.send(jumbo([capsule_write(0, 40, PAGE, 1)], PAGE))
+        assert c.wait(0) == OK
+        c.send(jumbo([request(WRITE, 1, 41, 4, key=1)]))
+        for at in range(0, len(data), 5000):
+            c.send_frame(frame(data[at:at + 5000], kind=DATA, key=1, offset=at))
+        assert c.wait(1) == OK
+        c.send(jumbo([request(READ, 2, 40, 5, key=2)]))
+        assert c.wait(2) == OK and c.data[2] == PAGE + data
+        c.send(keepalive(7, epoch=1))
+        assert c.expect(KEEPALIVE_REPLY)[3] == struct.pack('<Q', 7)
+
+
+def digest_byte_by_byte():
+    with connect() as c:
+        c.ready(VOLUME, required=DIGEST)
+        for byte in with_digests(frame(jumbo([request(READ, 3, 40, 1, key=3)]))):
+            c.raw(bytes([byte]))
+        assert c.wait(3) == OK and len(c.data[3]) == BLOCK
+
+
+def digest_missing():
+    """Frames as if nothing had been agreed on."""
+    with connect() as c:
+        c.hello(required=DIGEST)
+        c.raw(frame(login(VOLUME)))
+        assert c.expect_closed() is None
+
+
+def digest_before_reply():
+    """HELLO itself never carries them."""
+    with connect() as c:
+        c.raw(with_digests(frame(hello(required=DIGEST))))
+        assert c.expect_closed() in (None, PROTOCOL)
+
+
+JUMBO_WRITE = frame(jumbo([capsule_write(0, 50, PAGE, 1)], PAGE))
+PULLED = frame(jumbo([request(WRITE, 0, 50, 1, key=0)]))
+DIGEST_DAMAGED = {
+    'header digest of a message': [with_digests(JUMBO_WRITE, header=1)],
+    'payload digest of a message': [with_digests(JUMBO_WRITE, payload=1 << 31)],
+    'header digest of data': [with_digests(PULLED), with_digests(frame(PAGE, kind=DATA, key=0), header=0x100)],
+    'payload digest of data': [with_digests(PULLED), with_digests(frame(PAGE, kind=DATA, key=0), payload=0x100)],
+    'data of a refused write': [with_digests(frame(jumbo([request(WRITE, 0, 1 << 40, 1, key=0)]))),
+                                with_digests(frame(PAGE, kind=DATA, key=0), payload=1)],
+    'length': [with_digests(JUMBO_WRITE).replace(JUMBO_WRITE[4:8], b'\x30\x10\x01\x00', 1)],
+}
+
+
+def digest_damaged(frames):
+    with connect() as c:
+        c.ready(VOLUME, required=DIGEST)
+        for one in frames:
+            c.raw(one)
+        assert c.expect_closed() is None
+
+
+def digest_damaged_write():
+    """One bit of write data flipped, in the message and streamed: the block keeps what it had."""
+    for kind in ('capsule', 'streamed'):
+        with connect() as c:
+            c.ready(VOLUME, required=DIGEST)
+            c.send(jumbo([capsule_write(0, 60, PAGE, 1)], PAGE))
+            assert c.wait(0) == OK
+            other = bytes(BLOCK)
+            if kind == 'capsule':
+                damaged = bytearray(with_digests(frame(jumbo([capsule_write(1, 60, other, 1)], other))))
+            else:
+                c.send(jumbo([request(WRITE, 1, 60, 1, key=1)]))
+                damaged = bytearray(with_digests(frame(other, kind=DATA, key=1)))
+            damaged[-100] ^= 0x10
+            c.raw(bytes(damaged))
+            assert c.expect_closed() is None and not c.done
+        with connect() as c:
+            c.ready(VOLUME)
+            c.send(jumbo([request(READ, 0, 60, 1, key=0)]))
+            assert c.wait(0) == OK and c.data[0] == PAGE, kind
 
 
 def main():

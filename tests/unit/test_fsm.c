@@ -73,6 +73,7 @@ Test(fsm, negotiation)
 		uint64_t offered, required, supported;
 		uint16_t status;
 		uint64_t features;
+		uint64_t demanded;
 	} all[] = {
 		{1, 1, 0, 0, 0, BRP_ST_OK, 0},
 		{0, 9, 0, 0, 0, BRP_ST_OK, 0},
@@ -88,13 +89,17 @@ Test(fsm, negotiation)
 		{1, 1, 0, 0x8000000000000000, 0, BRP_ST_BAD_VERSION, 0},
 		{1, 1, 0, 4, 0x3c, BRP_ST_OK, 4}, /* insisting is offering */
 		{2, 2, 0xf0, 0, 0x3c, BRP_ST_BAD_VERSION, 0},
+		{1, 1, 0xf0, 0, 0x3c, BRP_ST_OK, 0x30, .demanded = 0x10},
+		{1, 1, 0, 0x10, 0x3c, BRP_ST_OK, 0x10, .demanded = 0x10},
+		{1, 1, 0xf0, 0, 0x3c, BRP_ST_BAD_VERSION, 0, .demanded = 0x04},
+		{1, 1, 0, 0, 0x3c, BRP_ST_BAD_VERSION, 0, .demanded = 0x30},
 	};
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
 		struct brp_hello h = {all[i].min, all[i].max, all[i].offered, all[i].required};
 		struct brp_hello_reply reply = {.status = 99, .version = 99, .features = 99};
 
-		brp_negotiate(&h, all[i].supported, &reply);
+		brp_negotiate(&h, all[i].supported, all[i].demanded, &reply);
 		cr_expect_eq(reply.status, all[i].status, "row %zu", i);
 		cr_expect_eq(reply.version, BRP_VERSION, "row %zu", i);
 		cr_expect_eq(reply.features, all[i].features, "row %zu", i);

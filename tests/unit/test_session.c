@@ -181,7 +181,97 @@ Test(session, bad_version)
 Test(session, features_not_offered)
 {
 	fake_config.hello.features = 1;
-	expect_refusal(-EPROTO, "not offered");
+	expect_refusal(-EPROTO, "other features");
+}
+
+/* ---- digests --------------------------------------------------------------------------------- */
+
+static struct brp_hello sent_hello(void)
+{
+	const struct fake_message *m = &fake_conns[0]->sent[0];
+	struct brp_hello h;
+
+	cr_assert_eq(brp_decode_hello(m->bytes, m->length, &h), 0);
+	return h;
+}
+
+/* What the option makes of HELLO, and what the target's answer makes of the connection. */
+static void try_digest(int option, uint64_t granted, uint64_t offered, uint64_t required)
+{
+	struct brp_options opt = BRP_OPTIONS_INIT;
+	struct brp_session *s = NULL;
+	struct brp_info info = {.size = sizeof(info)};
+	struct brp_hello h;
+
+	fake_config.hello.features = granted;
+	opt.digest = option;
+	cr_assert_eq(brp_connect(URI, &opt, &s), 0);
+	h = sent_hello();
+	cr_expect_eq(h.features_offered, offered);
+	cr_expect_eq(h.features_required, required);
+	cr_expect_eq(fake_conns[0]->has_digest, granted);
+	cr_assert_eq(brp_session_info(s, &info), 0);
+	cr_expect_eq(info.has_digest, granted);
+	brp_disconnect(s);
+}
+
+static void refuse_digest(int option, uint64_t granted)
+{
+	struct brp_options opt = BRP_OPTIONS_INIT;
+	struct brp_session *s = NULL;
+
+	fake_config.hello.features = granted;
+	opt.digest = option;
+	cr_assert_eq(brp_connect(URI, &opt, &s), -EPROTO);
+	cr_expect(strstr(brp_last_error(), "other features"), "%s", brp_last_error());
+}
+
+Test(session, digest_by_default)
+{
+	fake_config.has_digest = true;
+	try_digest(-1, 1, 1, 0);
+}
+
+Test(session, digest_not_granted)
+{
+	fake_config.has_digest = true;
+	try_digest(-1, 0, 1, 0);
+}
+
+Test(session, digest_insisted_on)
+{
+	fake_config.has_digest = true;
+	try_digest(1, 1, 1, 1);
+}
+
+Test(session, digest_insisted_on_and_ignored)
+{
+	fake_config.has_digest = true;
+	refuse_digest(1, 0);
+}
+
+Test(session, digest_off)
+{
+	fake_config.has_digest = true;
+	try_digest(0, 0, 0, 0);
+}
+
+Test(session, digest_off_and_granted)
+{
+	fake_config.has_digest = true;
+	refuse_digest(0, 1);
+}
+
+Test(session, digest_of_the_transport_itself)
+{
+	try_digest(1, 0, 0, 0);
+}
+
+Test(session, digest_refused)
+{
+	fake_config.has_digest = true;
+	fake_config.hello.status = BRP_ST_BAD_VERSION;
+	expect_refusal(-EPROTONOSUPPORT, "digests");
 }
 
 Test(session, impossible_message_size)
