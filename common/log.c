@@ -12,6 +12,8 @@
 
 #define LINE_BYTES 1024 /* longer ones are cut */
 
+typedef void log_sink_fn(int priority, const char *text);
+
 static const struct {
 	const char *name;
 	int priority; /* sd-daemon(3) */
@@ -24,6 +26,7 @@ static const struct {
 static _Atomic(const char *) program = "brp";
 static _Atomic int level_limit = -1; /* nothing, before log_init() */
 static atomic_bool has_journal;
+static _Atomic(log_sink_fn *) sink_fn;
 static _Thread_local struct log_capture *capture;
 
 /* systemd tells the journal's socket as "device:inode"; stderr may have been redirected since. */
@@ -48,6 +51,11 @@ void log_init(const char *name, enum log_level max_level)
 bool log_enabled(enum log_level level)
 {
 	return (int)level <= atomic_load_explicit(&level_limit, memory_order_relaxed);
+}
+
+void log_set_sink(log_sink_fn *sink)
+{
+	atomic_store_explicit(&sink_fn, sink, memory_order_release);
 }
 
 /* snprintf() returns what it would have written; errors count as nothing. */
@@ -92,6 +100,27 @@ static void write_line(enum log_level level, const char *fmt, va_list args)
 		;
 }
 
+PRINTF_LIKE(3, 0)
+static void sink_line(log_sink_fn *sink, enum log_level level, const char *fmt, va_list args)
+{
+	char line[LINE_BYTES];
+
+	vsnprintf(line, sizeof(line), fmt, args);
+	mask_controls(line);
+	sink(levels[level].priority, line);
+}
+
+PRINTF_LIKE(2, 0)
+static void put_line(enum log_level level, const char *fmt, va_list args)
+{
+	log_sink_fn *sink = atomic_load_explicit(&sink_fn, memory_order_acquire);
+
+	if (sink)
+		sink_line(sink, level, fmt, args);
+	else
+		write_line(level, fmt, args);
+}
+
 void log_capture(struct log_capture *c)
 {
 	if (c)
@@ -117,7 +146,7 @@ void log_at(enum log_level level, const char *fmt, ...)
 	if (unlikely(capture))
 		put_capture(level, fmt, args);
 	else if (log_enabled(level))
-		write_line(level, fmt, args);
+		put_line(level, fmt, args);
 	va_end(args);
 	errno = saved_errno;
 }

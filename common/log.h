@@ -26,6 +26,10 @@ enum log_level {
  */
 void log_init(const char *name, enum log_level max_level);
 bool log_enabled(enum log_level level);
+
+/* Lines go to sink() instead of stderr, without the program's name; priority is syslog(3)'s. NULL:
+ * stderr again. Any thread calls it. */
+void log_set_sink(void (*sink)(int priority, const char *text));
 void log_at(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #define log_error(...)   log_at(LOG_ERROR, __VA_ARGS__)

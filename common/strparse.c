@@ -70,6 +70,24 @@ int parse_u32(const char *s, uint32_t min, uint32_t max, uint32_t *ret_v)
 	return r;
 }
 
+int parse_seconds(const char *s, uint32_t max_s, uint32_t *ret_ms)
+{
+	uint64_t ms = 0, v = 0;
+	int r = take_number(&s, &v);
+
+	if (r == 0 && v > max_s)
+		r = -ERANGE;
+	if (r != -EINVAL && *s == '.' && s[1]) {
+		s++;
+		for (uint64_t unit = 100; unit && *s >= '0' && *s <= '9'; unit /= 10)
+			ms += unit * (uint64_t)(*s++ - '0');
+	}
+	r = check(s, r, r ? 0 : v * 1000 + ms, 0, max_s * 1000ull, &ms);
+	if (r == 0)
+		*ret_ms = (uint32_t)ms;
+	return r;
+}
+
 int parse_size(const char *s, uint64_t min, uint64_t max, uint64_t *ret_bytes)
 {
 	uint64_t v = 0;

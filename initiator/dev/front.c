@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The table of front ends; see front.h. */
+/* Checked calls of front ends; see front.h. The table is in front_table.c. */
 #include "initiator/dev/front.h"
 
 #include <assert.h>
@@ -8,30 +8,13 @@
 
 #include "common/util.h"
 
-/* The order of --device auto: the least work per request first. */
-static const struct front_ops *const fronts[] = {
-#ifdef BRP_HAVE_UBLK
-	&ublk_front,
-#endif
-#ifdef BRP_HAVE_NBD
-	&nbd_front,
-#endif
-#ifdef BRP_HAVE_FUSE
-	&fuse_front,
-#endif
-	NULL,
-};
-
-const struct front_ops *front_at(unsigned int index)
-{
-	return index < ARRAY_SIZE(fronts) ? fronts[index] : NULL;
-}
-
 const struct front_ops *front_find(const char *name)
 {
-	for (unsigned int i = 0; fronts[i]; i++) {
-		if (!strcmp(fronts[i]->name, name))
-			return fronts[i];
+	const struct front_ops *ops;
+
+	for (unsigned int i = 0; (ops = front_at(i)); i++) {
+		if (!strcmp(ops->name, name))
+			return ops;
 	}
 	return NULL;
 }

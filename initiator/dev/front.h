@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Front ends: what makes a local block device of a session. Each is one const struct front_ops
- * behind a meson feature of its own; the table in front.c has those that were built, the best
+ * behind a meson feature of its own; the table in front_table.c has those that were built, the best
  * first. Callers use the checked wrappers below and never look into the table's functions.
  *
  * One device is made and taken down by one thread, the owner. The front end has a thread for each

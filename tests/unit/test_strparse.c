@@ -108,3 +108,37 @@ Test(strparse, size)
 	cr_expect_eq(parse_size("4k", 0, 4095, &v), -ERANGE);
 	cr_expect_eq(parse_size("4k", 4096, 4096, &v), 0);
 }
+
+Test(strparse, seconds)
+{
+	static const struct {
+		const char *s;
+		int r;
+		uint32_t ms;
+	} all[] = {
+		{"0", 0, 0},
+		{"5", 0, 5000},
+		{"0.5", 0, 500},
+		{"1.25", 0, 1250},
+		{"0.001", 0, 1},
+		{"10", 0, 10000},
+		{"10.0", 0, 10000},
+		{"10.001", -ERANGE, KEPT},
+		{"11", -ERANGE, KEPT},
+		{"99999999999999999999", -ERANGE, KEPT},
+		{"1.2345", -EINVAL, KEPT},
+		{"1.", -EINVAL, KEPT},
+		{".5", -EINVAL, KEPT},
+		{"-1", -EINVAL, KEPT},
+		{"1s", -EINVAL, KEPT},
+		{"1.x", -EINVAL, KEPT},
+		{"", -EINVAL, KEPT},
+	};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		uint32_t ms = KEPT;
+
+		cr_expect_eq(parse_seconds(all[i].s, 10, &ms), all[i].r, "%s", all[i].s);
+		cr_expect_eq(ms, all[i].ms, "%s", all[i].s);
+	}
+}
