@@ -49,7 +49,9 @@ enum check_kind {
 struct check_options {
 	uint32_t nr_blocks;
 	bool is_write_back; /* acknowledged is stable only after FLUSH or with FUA */
-	bool may_tear;      /* a read that overlaps a write may see a mixture (memory volumes) */
+	/* Memory volumes: a read beside a write may see a mixture, two writes of one block side by
+	 * side may leave one. */
+	bool may_tear;
 };
 
 #define CHECK_MAX_SHOWN 8u

@@ -295,25 +295,47 @@ static void look_at_value(struct era_state *e, struct look *look, uint64_t value
 		inherit_value(e, look, w);
 }
 
-static bool overlaps_change(const struct block_view *b, const struct hist_rec *read)
+static const struct change *nth_change(const struct block_view *b, size_t i)
 {
-	for (size_t i = 0; i < b->nr_writes; i++) {
-		if (b->writes[i].rec->start < read->end && b->writes[i].last > read->start)
+	return i < b->nr_writes ? &b->writes[i] : &b->zeroes[i - b->nr_writes];
+}
+
+static bool overlap(const struct change *x, const struct change *y)
+{
+	return x->rec->start < y->last && y->rec->start < x->last;
+}
+
+/* Memory moves word by word: a read beside a write sees parts of both, and so it stays after two
+ * writes side by side until the block is written again. */
+static bool may_be_torn(const struct era_state *e, const struct hist_rec *read)
+{
+	const struct block_view *b = e->b;
+	const struct change self = {read, read->end};
+	uint64_t newer = superseded(e, b->newest, read->start);
+
+	for (size_t i = 0; i < b->nr_writes + b->nr_zeroes; i++) {
+		const struct change *x = nth_change(b, i);
+
+		if (overlap(x, &self))
 			return true;
-	}
-	for (size_t i = 0; i < b->nr_zeroes; i++) {
-		if (b->zeroes[i].rec->start < read->end && b->zeroes[i].last > read->start)
-			return true;
+		for (size_t k = 0; x->last >= newer && x->rec->start < read->end && k < i; k++) {
+			const struct change *y = nth_change(b, k);
+
+			if (y->last >= newer && y->rec->start < read->end && overlap(x, y))
+				return true;
+		}
 	}
 	return false;
 }
 
 /* What no order of writes could explain. */
-static bool is_nonsense(struct block_view *b, const struct hist_rec *read, uint64_t seen)
+static bool is_nonsense(struct era_state *e, const struct hist_rec *read, uint64_t seen)
 {
+	struct block_view *b = e->b;
+
 	if (seen <= HIST_MAX_VALUE)
 		return false;
-	if (seen == HIST_TORN && b->c->opt->may_tear && overlaps_change(b, read))
+	if (seen == HIST_TORN && b->c->opt->may_tear && may_be_torn(e, read))
 		return true;
 	report(b->c,
 	       seen == HIST_TORN        ? CHECK_TORN
@@ -333,7 +355,7 @@ static void look_at(struct era_state *e, const struct hist_rec *read)
 	if (read->end < e->era.from || read->start > e->era.to || is_excused(e, read))
 		return;
 	e->b->c->result->nr_reads++;
-	if (is_nonsense(e->b, read, seen) || read->start < e->era.from || read->end > e->era.to)
+	if (is_nonsense(e, read, seen) || read->start < e->era.from || read->end > e->era.to)
 		return;
 	if (seen == HIST_ZERO)
 		look_at_zeroes(e, &look);

@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "tests/history/block.h"
 #include "tests/history/check.h"
 
 #define BLOCKS 4u
@@ -294,6 +295,26 @@ Test(history_check, content)
 	found(false, CHECK_FOREIGN);
 }
 
+Test(history_check, a_block_tells)
+{
+	uint8_t block[512] = {0};
+	uint8_t other[512];
+
+	cr_assert_eq(block_read(block, 512, 7, 3), HIST_ZERO);
+	block_fill(block, 512, 7, 3, V(1));
+	cr_assert_eq(block_read(block, 512, 7, 3), V(1));
+	cr_assert_eq(block_read(block, 512, 7, 4), HIST_MISPLACED);
+	cr_assert_eq(block_read(block, 512, 8, 3), HIST_GARBAGE);
+	block_fill(other, 512, 7, 3, V(2));
+	for (size_t i = 32; i < 512; i += 16) { /* one begun over the other */
+		memcpy(block, other, i);
+		cr_assert_eq(block_read(block, 512, 7, 3), HIST_TORN);
+		block_fill(block, 512, 7, 3, V(1));
+	}
+	memset(block, 0, 256);
+	cr_assert_eq(block_read(block, 512, 7, 3), HIST_TORN);
+}
+
 Test(history_check, read_before_it_was_written)
 {
 	put(0, 5, 6, V(1));
@@ -310,6 +331,22 @@ Test(history_check, memory_may_tear_beside_a_write)
 	cr_assert_eq(check_history(recs, nr_recs, &opt, &result), 0);
 	cr_assert_eq(result.nr_all, 0);
 	get(1, 6, 7, HIST_TORN);
+	cr_assert_eq(check_history(recs, nr_recs, &opt, &result), 0);
+	cr_assert_eq(result.nr[CHECK_TORN], 1);
+	nr_recs = 0;
+}
+
+Test(history_check, memory_stays_torn_after_two_writes_side_by_side)
+{
+	struct check_options opt = {.nr_blocks = BLOCKS, .may_tear = true};
+
+	put(0, 1, 5, V(1));
+	put(1, 2, 6, hist_value(1, 1));
+	get(2, 7, 8, HIST_TORN);
+	cr_assert_eq(check_history(recs, nr_recs, &opt, &result), 0);
+	cr_assert_eq(result.nr_all, 0);
+	put(0, 9, 10, V(2));
+	get(2, 11, 12, HIST_TORN);
 	cr_assert_eq(check_history(recs, nr_recs, &opt, &result), 0);
 	cr_assert_eq(result.nr[CHECK_TORN], 1);
 	nr_recs = 0;
