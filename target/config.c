@@ -2,6 +2,7 @@
 #include "target/config.h"
 
 #include <errno.h>
+#include <glob.h>
 #include <ini.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,7 +65,9 @@ static const struct option_spec specs[] = {
 	 "on (to all who can do them), require",
 	 OPT_DIGEST},
 	{"grace", 0, "SECONDS", "time for connections to finish at SIGTERM; default 5", OPT_GRACE},
-	{"config", 'c', "FILE", "read options from FILE ([target] section, NAME = VALUE)",
+	{"config", 'c', "FILE",
+	 "read options from FILE and FILE.d/*.conf ([target] section, NAME = VALUE);\n"
+	 "SIGHUP reads them again: volumes are added, removed and resized",
 	 OPT_CONFIG},
 	/* For the checks of the checks (docs/testing.md); not for users, so not in --help. */
 	{"unsafe-no-fence", 0, NULL, NULL, OPT_UNSAFE_NO_FENCE},
@@ -83,7 +86,8 @@ static const char usage[] =
 	"  brp-target --dev /dev/nvme0n1\n"
 	"  brp-target --dev ram:4G,name=fast0 --listen tcp://127.0.0.1\n"
 	"\n"
-	"Exit status: 0 clean end after SIGTERM or SIGINT, 1 could not start, 2 wrong usage.\n";
+	"Exit status: 0 clean end after SIGTERM or SIGINT, 1 could not start, 2 wrong usage,\n"
+	"3 ended by a signal although a device did not answer.\n";
 
 /* ---- one option ------------------------------------------------------------------------------ */
 
@@ -251,7 +255,7 @@ static int on_line(void *ctx, const char *section, const char *name, const char 
 	return 0;
 }
 
-static int read_file(struct target_config *c, const char *path)
+static int read_one(struct target_config *c, const char *path)
 {
 	struct file_reader r = {.config = c, .path = path};
 	int rc = ini_parse(path, on_line, &r);
@@ -263,6 +267,24 @@ static int read_file(struct target_config *c, const char *path)
 	else if (rc < 0)
 		log_error("%s: cannot be read: %s", path, strerror(errno));
 	return -EINVAL;
+}
+
+/* FILE, then what others dropped beside it, in the order of the names. */
+static int read_file(struct target_config *c, const char *path)
+{
+	char pattern[4096];
+	glob_t found;
+	int err = read_one(c, path);
+
+	c->has_file = true;
+	if (err ||
+	    snprintf(pattern, sizeof(pattern), "%s.d/*.conf", path) >= (int)sizeof(pattern) ||
+	    glob(pattern, 0, NULL, &found))
+		return err;
+	for (size_t i = 0; i < found.gl_pathc && !err; i++)
+		err = read_one(c, found.gl_pathv[i]);
+	globfree(&found);
+	return err;
 }
 
 /* ---- everything ------------------------------------------------------------------------------ */
@@ -329,7 +351,7 @@ int config_parse(struct target_config *c, int argc, char **argv)
 		if (rc != CONFIG_RUN)
 			return rc;
 	}
-	if (!c->server.nr_volumes)
+	if (!c->server.nr_volumes && !c->has_file)
 		return options_usage_error("brp-target",
 					   "nothing to export: give at least one --dev");
 	return CONFIG_RUN;

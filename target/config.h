@@ -10,6 +10,7 @@ struct target_config {
 	struct server_options server;
 	enum log_level log_level;
 	unsigned int grace_ms;
+	bool has_file;
 };
 
 /* What to do after config_parse(). */

@@ -17,6 +17,8 @@
 #define MAX_PASSES 16
 /* Our messages under way; RESPONSEs beyond that wait and grow fuller. */
 #define SEND_SLOTS 64
+/* Beyond --max-connections, while others are being cut off to make room. */
+#define SPARE_CONNECTIONS 16
 
 /* ---- state ----------------------------------------------------------------------------------- */
 
@@ -73,6 +75,7 @@ void conn_close(struct conn *c, enum brp_status_code status, const char *text)
 
 void conn_protocol_error(struct conn *c, const char *what)
 {
+	server_count(c->server, TARGET_COUNT_protocol_errors);
 	log_peer(LOG_WARNING, "%s: protocol error: %s", fabric_conn_peer(c->fc), what);
 	conn_close(c, BRP_ST_PROTOCOL, what);
 }
@@ -105,8 +108,11 @@ static int on_message(struct fabric_conn *fc, const void *buf, uint32_t bytes)
 	struct brp_header h;
 
 	conn_heard(c);
-	if (is_ending(c))
+	if (is_ending(c)) {
+		if (c->is_fenced)
+			server_count(c->server, TARGET_COUNT_stale_messages);
 		return 0;
+	}
 	if (unlikely(brp_decode_header(buf, bytes, &h))) {
 		conn_protocol_error(c, "malformed message header");
 		return 0;
@@ -116,6 +122,7 @@ static int on_message(struct fabric_conn *fc, const void *buf, uint32_t bytes)
 		return 0;
 	}
 	if (unlikely(h.epoch != c->limits.epoch && !brp_is_keepalive(h.type))) {
+		server_count(c->server, TARGET_COUNT_stale_messages);
 		conn_protocol_error(c, "message of another epoch");
 		return 0;
 	}
@@ -150,18 +157,23 @@ static void on_sendable(struct fabric_conn *fc)
 	(void)fc;
 }
 
+static void note_lost(struct conn *c, int error)
+{
+	bool is_digest = error == -EBADMSG;
+
+	server_count(c->server,
+		     is_digest ? TARGET_COUNT_digest_errors : TARGET_COUNT_connections_lost);
+	log_peer(LOG_NOTICE, "%s: connection lost: %s", c->peer,
+		 is_digest ? "damaged data was refused" : strerror(-error));
+}
+
 static void on_closed(struct fabric_conn *fc, int error)
 {
 	struct conn *c = fabric_conn_ctx(fc);
 
 	c->is_fabric_closed = true;
-	if (error == -EBADMSG)
-		log_peer(LOG_NOTICE, "%s: damaged data was refused; connections that met any: %u",
-			 fabric_conn_peer(fc),
-			 atomic_fetch_add(&c->server->nr_digest_errors, 1) + 1);
-	else if (error && !is_ending(c))
-		log_peer(LOG_NOTICE, "%s: connection lost: %s", fabric_conn_peer(fc),
-			 strerror(-error));
+	if (error == -EBADMSG || (error && !is_ending(c)))
+		note_lost(c, error);
 	else
 		log_debug("%s: closed", fabric_conn_peer(fc));
 	if (!is_ending(c))
@@ -181,14 +193,76 @@ static const struct fabric_handler handler = {
 
 /* ---- orders ---------------------------------------------------------------------------------- */
 
-static void cut_off(struct conn *c, const char *why)
+static const struct {
+	const char *text;
+	int counter; /* enum target_counter; -1: none */
+} cuts[CONN_CUT_COUNT] = {
+	[CONN_CUT_SETUP] = {"no login in time", TARGET_COUNT_cut_setup},
+	[CONN_CUT_KEEPALIVE] = {"silent for too long", TARGET_COUNT_cut_keepalive},
+	[CONN_CUT_STALLED] = {"takes or sends no data", TARGET_COUNT_cut_stalled},
+	[CONN_CUT_CLOSING] = {"does not see its end", TARGET_COUNT_cut_closing},
+	[CONN_CUT_DRAINING] = {"does not finish", TARGET_COUNT_cut_draining},
+	[CONN_CUT_FENCED] = {"a newer epoch of the session has logged in", TARGET_COUNT_fenced},
+	[CONN_CUT_CROWDED] = {"no login yet, and others need the room", TARGET_COUNT_cut_crowded},
+	[CONN_CUT_ENDING] = {"the target ends", -1},
+	[CONN_CUT_BROKEN] = {"out of descriptors or memory", -1},
+};
+
+void conn_cut_off(struct conn *c, enum conn_cut why)
 {
-	if (c->is_fabric_closed)
+	if (c->is_fabric_closed || c->is_cut)
 		return;
-	log_peer(LOG_NOTICE, "%s: cut off: %s", fabric_conn_peer(c->fc), why);
+	c->is_cut = true;
+	if (cuts[why].counter >= 0)
+		server_count(c->server, (enum target_counter)cuts[why].counter);
+	log_peer(LOG_NOTICE, "%s: cut off: %s", c->peer, cuts[why].text);
 	if (!is_ending(c))
 		conn_set_state(c, BRP_CONN_CLOSING);
 	fabric_close(c->fc, true);
+}
+
+/* Tells the initiator as soon as a message can be sent. */
+static void owe_event(struct conn *c, unsigned int kind)
+{
+	if (c->state == BRP_CONN_READY)
+		c->owed_events |= 1u << kind;
+}
+
+/* Nothing new is begun; when all is answered, a goodbye. */
+static void start_draining(struct conn *c, enum brp_status_code goodbye, unsigned int event)
+{
+	if (is_ending(c))
+		return;
+	owe_event(c, event);
+	c->is_draining = true;
+	c->goodbye = goodbye;
+	c->draining_s = atomic_load(&c->server->tick_s) + 1;
+}
+
+static void take_size(struct conn *c)
+{
+	if (c->state != BRP_CONN_READY)
+		return;
+	c->limits.size_blocks = volume_blocks(c->volume);
+	owe_event(c, BRP_EV_RESIZED);
+}
+
+static void take_ending_orders(struct conn *c, unsigned int orders)
+{
+	if (orders & CONN_ORDER_FENCED) {
+		c->is_fenced = true;
+		conn_cut_off(c, CONN_CUT_FENCED);
+	}
+	if (orders & CONN_ORDER_LATE)
+		conn_cut_off(c, (enum conn_cut)atomic_load(&c->late_for));
+	if ((orders & CONN_ORDER_CROWDED) && !c->volume)
+		conn_cut_off(c, CONN_CUT_CROWDED);
+	if (orders & CONN_ORDER_ABORT)
+		conn_cut_off(c, CONN_CUT_ENDING);
+	if (orders & CONN_ORDER_REMOVED)
+		start_draining(c, BRP_ST_GONE, BRP_EV_REMOVED);
+	if (orders & CONN_ORDER_DRAIN)
+		start_draining(c, BRP_ST_SHUTTING_DOWN, BRP_EV_GOING_DOWN);
 }
 
 static void take_orders(struct conn *c)
@@ -197,14 +271,9 @@ static void take_orders(struct conn *c)
 
 	if (likely(!orders))
 		return;
-	if (orders & CONN_ORDER_FENCED)
-		cut_off(c, "a newer epoch of the session has logged in");
-	if (orders & CONN_ORDER_SILENT)
-		cut_off(c, "silent for too long");
-	if (orders & CONN_ORDER_ABORT)
-		cut_off(c, "the target ends");
-	if (orders & CONN_ORDER_DRAIN)
-		c->is_draining = true;
+	take_ending_orders(c, orders);
+	if (orders & CONN_ORDER_RESIZED)
+		take_size(c);
 	if ((orders & CONN_ORDER_ADMIT) && c->state == BRP_CONN_ADMITTING)
 		conn_try_admission(c);
 	if (orders & CONN_ORDER_GATE)
@@ -232,6 +301,34 @@ static void pay_keepalive(struct conn *c)
 	c->owes_keepalive = false;
 }
 
+static void pay_events(struct conn *c)
+{
+	for (unsigned int kind = BRP_EV_RESIZED; kind <= BRP_EV_GOING_DOWN; kind++) {
+		struct brp_event_msg e = {.kind = (uint16_t)kind};
+		void *buf;
+		int len;
+
+		if (!(c->owed_events & 1u << kind))
+			continue;
+		buf = is_ending(c) ? NULL : fabric_msg_begin(c->fc, BRP_MAX_INITIATOR_MSG_BYTES);
+		if (!buf)
+			return; /* the pass after a message has left tries again */
+		if (kind == BRP_EV_RESIZED)
+			e.size_blocks = c->limits.size_blocks;
+		e.generation = c->volume->info.generation;
+		len = brp_encode_event(buf, BRP_MAX_INITIATOR_MSG_BYTES, c->limits.epoch, &e);
+		if (len > 0)
+			fabric_msg_commit(c->fc, (uint32_t)len, NULL, 0);
+		c->owed_events &= ~(1u << kind);
+		server_count(c->server, TARGET_COUNT_events);
+	}
+}
+
+static const char *goodbye_text(enum brp_status_code st)
+{
+	return st == BRP_ST_GONE ? "the volume was removed" : "the target ends";
+}
+
 /* For the ticker. With requests that wait for a buffer of ours it is not the peer that holds things
  * up. */
 static void note_moving(struct conn *c)
@@ -251,9 +348,11 @@ static bool pass(struct conn *c)
 		handled = fabric_poll(c->fc);
 	if (unlikely(c->owes_keepalive))
 		pay_keepalive(c);
+	if (unlikely(c->owed_events))
+		pay_events(c);
 	requests_progress(c);
 	if (unlikely(c->is_draining) && !c->requests.nr_busy)
-		conn_close(c, BRP_ST_SHUTTING_DOWN, "the target ends");
+		conn_close(c, c->goodbye, goodbye_text(c->goodbye));
 	if (c->is_fabric_closed)
 		return false;
 	fabric_flush(c->fc);
@@ -274,6 +373,7 @@ static void leave_tables(struct conn *c)
 
 	session_leave(s, c);
 	pthread_mutex_lock(&s->lock);
+	volumes_put(s, c);
 	list_del(&c->server_link);
 	if (!--s->nr_conns) {
 		ticker_stop(s->ticker);
@@ -308,7 +408,7 @@ static void start_watching(struct conn *c)
 	for (int i = 0; i < c->nr_fds && !err; i++)
 		err = pool_task_add_fd(&c->task, c->fds[i]);
 	if (err)
-		cut_off(c, strerror(-err));
+		conn_cut_off(c, CONN_CUT_BROKEN);
 }
 
 static bool run(struct pool_task *t)
@@ -351,10 +451,39 @@ static struct conn *conn_alloc(struct server *s, struct fabric_conn *fc, unsigne
 	c->fabric_index = fabric_index;
 	c->born_s = atomic_load(&s->tick_s);
 	c->heard_s = c->born_s;
+	snprintf(c->peer, sizeof(c->peer), "%s", fabric_conn_peer(fc));
 	list_init(&c->server_link);
 	list_init(&c->session_link);
 	requests_prepare(&c->requests);
 	return c;
+}
+
+/*
+ * The oldest one that asked for no volume yet is cut off, so that silent connections, however many,
+ * cannot keep everybody else out. It leaves a little later, hence the spare ones. server.lock is
+ * held. False: all have logged in.
+ */
+static bool make_room(struct server *s)
+{
+	struct list *pos;
+
+	list_for_each (pos, &s->conns) {
+		struct conn *c = list_entry(pos, struct conn, server_link);
+
+		if (!c->volume && !c->is_crowded) {
+			c->is_crowded = true;
+			conn_order(c, CONN_ORDER_CROWDED);
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool has_room(struct server *s)
+{
+	unsigned int max = s->opt.max_connections;
+
+	return s->nr_conns < max || (s->nr_conns < max + SPARE_CONNECTIONS && make_room(s));
 }
 
 /*
@@ -367,7 +496,7 @@ static int enter_tables(struct conn *c)
 	int err = 0;
 
 	pthread_mutex_lock(&s->lock);
-	if (s->is_stopping || s->nr_conns >= s->opt.max_connections) {
+	if (s->is_stopping || !has_room(s)) {
 		err = -ENOBUFS;
 	} else {
 		pool_task_init(s->pool, &c->task, run, end);
@@ -395,6 +524,7 @@ void conn_create(struct server *s, struct fabric_conn *fc, unsigned int fabric_i
 
 	if (!err)
 		err = enter_tables(c);
+	server_count(s, err ? TARGET_COUNT_connections_refused : TARGET_COUNT_connections);
 	if (err) {
 		log_peer(LOG_WARNING, "%s: connection not accepted: %s", fabric_conn_peer(fc),
 			 err == -ENOBUFS ? "too many connections (--max-connections)"

@@ -19,13 +19,30 @@ struct server;
 struct session;
 
 /* What other threads tell a connection; bits, any number at once. */
-#define CONN_ORDER_ADMIT  0x01u /* at the barrier: ask again                  */
-#define CONN_ORDER_FENCED 0x02u /* a newer epoch logged in: cut off           */
-#define CONN_ORDER_BUFFER 0x04u /* an I/O buffer may be free                  */
-#define CONN_ORDER_GATE   0x08u /* the gate let one of our requests pass      */
-#define CONN_ORDER_DRAIN  0x10u /* the target ends: finish, say goodbye       */
-#define CONN_ORDER_ABORT  0x20u /* the target ends, now                       */
-#define CONN_ORDER_SILENT 0x40u /* set-up or keep-alive time is over: cut off */
+#define CONN_ORDER_ADMIT   0x001u /* at the barrier: ask again                  */
+#define CONN_ORDER_FENCED  0x002u /* a newer epoch logged in: cut off           */
+#define CONN_ORDER_BUFFER  0x004u /* an I/O buffer may be free                  */
+#define CONN_ORDER_GATE    0x008u /* the gate let one of our requests pass      */
+#define CONN_ORDER_DRAIN   0x010u /* the target ends: finish, say goodbye       */
+#define CONN_ORDER_ABORT   0x020u /* the target ends, now                       */
+#define CONN_ORDER_LATE    0x040u /* a time-out is over: cut off; see late_for  */
+#define CONN_ORDER_REMOVED 0x080u /* its volume is removed: finish, say goodbye */
+#define CONN_ORDER_RESIZED 0x100u /* its volume has another size                */
+#define CONN_ORDER_CROWDED 0x200u /* without a login, and others need the room  */
+
+/* Why the target cut a connection off. */
+enum conn_cut {
+	CONN_CUT_SETUP,     /* no login in time */
+	CONN_CUT_KEEPALIVE, /* silent */
+	CONN_CUT_STALLED,   /* data does not move */
+	CONN_CUT_CLOSING,   /* does not see its end */
+	CONN_CUT_DRAINING,  /* does not finish */
+	CONN_CUT_FENCED,
+	CONN_CUT_CROWDED,
+	CONN_CUT_ENDING, /* the target ends */
+	CONN_CUT_BROKEN, /* out of descriptors or memory */
+	CONN_CUT_COUNT
+};
 
 struct conn {
 	struct pool_task task;
@@ -35,6 +52,7 @@ struct conn {
 	struct fabric_conn *fc;
 	unsigned int fabric_index;
 	unsigned int born_s; /* server.tick_s */
+	char peer[64];       /* its address */
 
 	/* atomic, any thread */
 	atomic_uint orders;
@@ -43,6 +61,9 @@ struct conn {
 	atomic_uint keepalive_ms; /* 0: never time out */
 	atomic_bool is_set_up;    /* LOGIN came: no set-up time-out */
 	atomic_uint closing_s;    /* server.tick_s + 1 when CLOSING began, 0 before */
+	atomic_uint draining_s;   /* server.tick_s + 1 when it was told to finish, 0 before */
+	atomic_uint late_for;     /* enum conn_cut, with CONN_ORDER_LATE */
+	struct io_counters io;    /* written by the owner thread */
 
 	/* server.lock */
 	struct list server_link;
@@ -50,6 +71,9 @@ struct conn {
 	struct session *session;
 	uint64_t epoch;
 	uint16_t queue_index;
+	bool is_crowded; /* told to leave (CONN_ORDER_CROWDED) */
+	/* written by the owner thread under server.lock, so that it may read it without */
+	struct volume *volume; /* asked for at LOGIN, with a reference */
 
 	/* owner thread only */
 	int fds[FABRIC_MAX_FDS];
@@ -57,13 +81,16 @@ struct conn {
 	enum brp_conn_state state;
 	bool is_fabric_closed;
 	bool is_draining;
+	bool is_cut;
+	bool is_fenced;
+	enum brp_status_code goodbye; /* draining: what to say at the end */
+	unsigned int owed_events;     /* bits 1 << BRP_EV_* */
 	bool owes_keepalive;
 	bool has_digest; /* what we send must not change any more: nothing out of shared memory */
 	uint64_t keepalive_sequence;
 	struct brp_login login; /* GREETED, ADMITTING: what was asked for */
 	struct brp_limits limits;
-	struct volume *volume; /* READY and after */
-	struct bk_queue *queue;
+	struct bk_queue *queue; /* READY and after */
 	struct request_table requests;
 };
 
@@ -83,6 +110,9 @@ void conn_close(struct conn *c, enum brp_status_code status, const char *text);
 
 /* The peer broke the protocol: logs what, says goodbye, closes. */
 void conn_protocol_error(struct conn *c, const char *what);
+
+/* Cuts the connection off, without a goodbye; logged and counted. */
+void conn_cut_off(struct conn *c, enum conn_cut why);
 
 /* The peer is alive: it sent something, or took something. */
 void conn_heard(struct conn *c);

@@ -72,32 +72,88 @@ static int find_fabric(const struct server *s, enum brp_transport transport)
 	return -ENODEV;
 }
 
-static int listen_on(struct server *s, unsigned int fabric_index, const struct addrinfo *ai)
+static const char *scheme_of(const struct server *s, unsigned int fabric_index)
 {
-	struct listener_task *t;
+	return strcmp(fabric_name(s->fabrics[fabric_index]), "tcp") ? "rdma" : "tcp";
+}
+
+static int try_to_listen(struct server *s, const struct pending_listener *p)
+{
+	struct listener_task *t = calloc(1, sizeof(*t));
 	int err;
 
-	if (s->nr_listeners == TARGET_MAX_LISTEN) {
-		log_error("more than %d listening addresses", TARGET_MAX_LISTEN);
-		return -E2BIG;
-	}
-	t = calloc(1, sizeof(*t));
 	if (!t)
 		return -ENOMEM;
 	t->server = s;
-	t->fabric_index = fabric_index;
-	err = fabric_listen(s->fabrics[fabric_index], ai->ai_addr, ai->ai_addrlen, &handler, t,
-			    &t->listener);
+	t->fabric_index = p->fabric_index;
+	err = fabric_listen(s->fabrics[p->fabric_index], (const struct sockaddr *)&p->addr,
+			    p->addr_bytes, &handler, t, &t->listener);
 	if (err) {
 		free(t);
 		return err;
 	}
 	pool_task_init(s->pool, &t->task, run, end);
-	s->listeners[s->nr_listeners++] = t;
-	log_notice("listening on %s://%s",
-		   strcmp(fabric_name(s->fabrics[fabric_index]), "tcp") ? "rdma" : "tcp",
-		   fabric_listener_name(t->listener));
+	s->listeners.tasks[s->listeners.nr_tasks++] = t;
 	return pool_task_add_fd(&t->task, fabric_listener_fd(t->listener));
+}
+
+/* The youngest. */
+static void announce(const struct server *s)
+{
+	const struct listener_task *t = s->listeners.tasks[s->listeners.nr_tasks - 1];
+
+	log_notice("listening on %s://%s", scheme_of(s, t->fabric_index),
+		   fabric_listener_name(t->listener));
+}
+
+bool listeners_retry(struct server *s)
+{
+	struct listeners *l = &s->listeners;
+	struct log_capture ignored;
+	unsigned int left = 0;
+
+	for (unsigned int i = 0; i < l->nr_pending; i++) {
+		int err;
+
+		log_capture(&ignored); /* it was said the first time */
+		err = try_to_listen(s, &l->pending[i]);
+		log_capture(NULL);
+		if (err)
+			l->pending[left++] = l->pending[i];
+		else
+			announce(s);
+	}
+	l->nr_pending = left;
+	return left;
+}
+
+static int listen_on(struct server *s, unsigned int fabric_index, const struct addrinfo *ai)
+{
+	struct pending_listener p = {.fabric_index = fabric_index, .addr_bytes = ai->ai_addrlen};
+	struct listeners *l = &s->listeners;
+	struct log_capture why;
+	int err;
+
+	if (l->nr_tasks + l->nr_pending == TARGET_MAX_LISTEN) {
+		log_error("more than %d listening addresses", TARGET_MAX_LISTEN);
+		return -E2BIG;
+	}
+	memcpy(&p.addr, ai->ai_addr, ai->ai_addrlen);
+	log_capture(&why);
+	err = try_to_listen(s, &p);
+	log_capture(NULL);
+	if (err == -EADDRNOTAVAIL) {
+		log_notice("%s: tried again every second until it is there ('ip address' shows "
+			   "what is)",
+			   why.text);
+		l->pending[l->nr_pending++] = p;
+		return 0;
+	}
+	if (err)
+		log_error("%s", why.text);
+	else
+		announce(s);
+	return err;
 }
 
 static int resolve(const struct brp_uri *uri, struct addrinfo **ret_list)
@@ -151,9 +207,12 @@ int listener_add_default(struct server *s)
 
 void listeners_stop(struct server *s)
 {
-	for (unsigned int i = 0; i < s->nr_listeners; i++) {
-		atomic_store(&s->listeners[i]->is_stopping, true);
-		pool_task_wake(&s->listeners[i]->task);
+	struct listeners *l = &s->listeners;
+
+	for (unsigned int i = 0; i < l->nr_tasks; i++) {
+		atomic_store(&l->tasks[i]->is_stopping, true);
+		pool_task_wake(&l->tasks[i]->task);
 	}
-	s->nr_listeners = 0;
+	l->nr_tasks = 0;
+	l->nr_pending = 0;
 }

@@ -308,6 +308,7 @@ static void device_done(struct request *r)
 	if (unlikely(c->is_fabric_closed)) {
 		release(r);
 	} else if (unlikely(r->bk.result)) {
+		io_count(&c->io, IO_COUNT_errors, 1);
 		log_peer(LOG_WARNING, "%s: %s of %llu bytes at %llu failed: %s", c->volume->name,
 			 brp_op_name(r->wire.op), (unsigned long long)r->bk.bytes,
 			 (unsigned long long)r->bk.offset, strerror(-r->bk.result));
@@ -483,6 +484,8 @@ static void start(struct request *r, const void *msg)
 
 	r->data_bytes = brp_request_data_bytes(&r->wire, &r->conn->limits);
 	r->status = st;
+	if (likely(st == BRP_ST_OK))
+		io_count_request(&r->conn->io, r->wire.op, r->data_bytes);
 	if (unlikely(r->data_bytes >= PROMOTE_BYTES))
 		pool_promote(r->conn->server->pool);
 	if (unlikely(st != BRP_ST_OK)) {

@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "brp/status.h"
 #include "common/log.h"
@@ -17,6 +19,8 @@
 /* Regions of the buffer arena: large enough to be few, small enough that a small target pins
  * little. */
 #define REGION_BYTES (16u << 20)
+/* At the end: what devices get at least to answer. */
+#define MIN_DEVICE_GRACE_MS 2000u
 
 /* ---- fabrics --------------------------------------------------------------------------------- */
 
@@ -71,76 +75,16 @@ static int open_fabrics(struct server *s)
 	return 0;
 }
 
-/* ---- volumes --------------------------------------------------------------------------------- */
+/* ---- start and stop -------------------------------------------------------------------------- */
 
-static bool is_name_taken(const struct server *s, const char *name)
-{
-	for (unsigned int i = 0; i < s->nr_volumes; i++) {
-		if (!strcmp(s->volumes[i]->name, name))
-			return true;
-	}
-	return false;
-}
-
-static int register_volume(struct server *s, struct volume *v)
+static int add_volumes(struct server *s)
 {
 	int err = 0;
 
-	for (unsigned int i = 0; i < s->nr_fabrics && !err; i++)
-		err = volume_register(v, s->fabrics[i], i);
+	for (unsigned int i = 0; i < s->opt.nr_volumes && !err; i++)
+		err = volumes_add(s, &s->opt.volumes[i], true);
 	return err;
 }
-
-static void announce(const struct volume *v)
-{
-	char uuid[37];
-
-	brp_uuid_format(&v->info.uuid, uuid);
-	log_notice("volume %s: %s, %llu MiB, blocks of %u, %s%s, uuid %s", v->name, bk_kind(v->bk),
-		   (unsigned long long)(v->info.size_bytes >> 20), v->info.block_bytes,
-		   v->info.cache == BRP_CACHE_WRITE_BACK ? "write-back" : "write-through",
-		   v->info.volume_flags & BRP_VOL_READ_ONLY ? ", read-only" : "", uuid);
-}
-
-static int open_volumes(struct server *s)
-{
-	for (unsigned int i = 0; i < s->opt.nr_volumes; i++) {
-		struct volume_config *cfg = &s->opt.volumes[i];
-		struct volume *v;
-		int err;
-
-		if (is_name_taken(s, cfg->name)) {
-			log_error("two volumes named %s; give one another name with name=",
-				  cfg->name);
-			return -EEXIST;
-		}
-		cfg->spec.is_unsafe_no_flush = s->opt.is_unsafe_no_flush;
-		err = volume_open(cfg, s->opt.is_serial, &v);
-		if (err)
-			return err;
-		s->volumes[s->nr_volumes++] = v;
-		err = register_volume(s, v);
-		if (err)
-			return err;
-		announce(v);
-	}
-	return 0;
-}
-
-struct volume *server_find_volume(struct server *s, const struct brp_login *login)
-{
-	for (unsigned int i = 0; i < s->nr_volumes; i++) {
-		struct volume *v = s->volumes[i];
-
-		if (login->flags & BRP_LOGIN_BY_UUID
-			    ? brp_uuid_equal(&v->info.uuid, &login->volume_uuid)
-			    : !strcmp(v->name, login->volume_name))
-			return v;
-	}
-	return NULL;
-}
-
-/* ---- start and stop -------------------------------------------------------------------------- */
 
 static int listen_all(struct server *s)
 {
@@ -164,8 +108,11 @@ static int start(struct server *s)
 	const struct pool_options pool = {.threads = s->opt.threads, .poll_us = s->opt.poll_us};
 	int err = open_fabrics(s);
 
+	s->control_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (!err && s->control_fd < 0)
+		err = -errno;
 	if (!err)
-		err = open_volumes(s);
+		err = add_volumes(s);
 	if (!err)
 		err = buffers_init(&s->buffers, s->fabrics, s->nr_fabrics, REGION_BYTES,
 				   s->opt.buffer_bytes, s->opt.numa_node);
@@ -187,13 +134,11 @@ static void free_everything(struct server *s)
 	sessions_finish(s);
 	if (s->buffers.arena)
 		buffers_finish(&s->buffers);
-	for (unsigned int i = 0; i < s->nr_volumes; i++) {
-		for (unsigned int f = 0; f < s->nr_fabrics; f++)
-			volume_unregister(s->volumes[i], f);
-		volume_close(s->volumes[i]);
-	}
+	volumes_close_all(s);
 	for (unsigned int f = 0; f < s->nr_fabrics; f++)
 		fabric_destroy(s->fabrics[f]);
+	if (s->control_fd >= 0)
+		close(s->control_fd);
 	pthread_cond_destroy(&s->conn_left);
 	pthread_mutex_destroy(&s->lock);
 }
@@ -205,6 +150,8 @@ int server_start(struct server *s, const struct server_options *opt)
 
 	memset(s, 0, sizeof(*s));
 	s->opt = *opt;
+	list_init(&s->volumes);
+	list_init(&s->removed);
 	list_init(&s->conns);
 	list_init(&s->sessions);
 	pthread_mutex_init(&s->lock, NULL);
@@ -245,21 +192,29 @@ static bool wait_for_conns(struct server *s, unsigned int ms)
 	return !s->nr_conns;
 }
 
-void server_stop(struct server *s, unsigned int grace_ms)
+int server_stop(struct server *s, unsigned int grace_ms)
 {
+	bool is_done;
+
 	listeners_stop(s);
 	pthread_mutex_lock(&s->lock);
 	s->is_stopping = true;
 	order_all(s, CONN_ORDER_DRAIN);
-	if (!wait_for_conns(s, grace_ms)) {
+	is_done = wait_for_conns(s, grace_ms);
+	if (!is_done) {
 		log_warning("cutting off %u connections that did not end within %u ms", s->nr_conns,
 			    grace_ms);
 		order_all(s, CONN_ORDER_ABORT);
-		/* What is left waits for its device only; that cannot be given up without breaking
-		 * the fence. */
-		while (s->nr_conns)
-			pthread_cond_wait(&s->conn_left, &s->lock);
+		/* What is left waits for its device only. */
+		is_done = wait_for_conns(s, MAX(grace_ms, MIN_DEVICE_GRACE_MS));
 	}
 	pthread_mutex_unlock(&s->lock);
+	if (!is_done) {
+		volumes_close_all(s);
+		log_error("ending although a device does not answer; the kernel keeps it for this "
+			  "process until it has, so no late write can meet a successor");
+		return -EBUSY;
+	}
 	free_everything(s);
+	return 0;
 }

@@ -14,9 +14,10 @@
 #include "brp/uri.h"
 #include "common/pool.h"
 #include "target/buffers.h"
-#include "target/volume.h"
+#include "target/counters.h"
+#include "target/listener.h"
+#include "target/volumes.h"
 
-#define TARGET_MAX_LISTEN  16
 #define TARGET_MAX_VOLUMES 1024
 
 /* Digests on TCP (protocol.md 2.1). */
@@ -45,8 +46,6 @@ struct server_options {
 	enum server_digest digest;
 };
 
-struct listener_task;
-
 struct server {
 	/* constant after server_start() */
 	struct server_options opt;
@@ -54,35 +53,45 @@ struct server {
 	struct pool *pool;
 	struct fabric *fabrics[TARGET_MAX_FABRICS];
 	unsigned int nr_fabrics;
-	struct volume *volumes[TARGET_MAX_VOLUMES];
-	unsigned int nr_volumes;
-	struct listener_task *listeners[TARGET_MAX_LISTEN];
-	unsigned int nr_listeners;
+	int control_fd; /* eventfd: a removed volume has lost its last user */
 	struct ticker *ticker;
 	struct buffers buffers; /* has its own lock */
 
 	pthread_mutex_t lock;
 	pthread_cond_t conn_left; /* nr_conns fell to zero */
 	/* lock */
+	struct list volumes; /* written by the control thread only, which may read it unlocked */
+	unsigned int nr_volumes;
+	struct list removed; /* volumes that are gone from the table, until they are closed */
 	struct list conns;
 	unsigned int nr_conns;
 	struct list sessions;
 	unsigned int nr_idle_sessions;
 	bool is_stopping;
-	/* atomic: one-second clock for time-outs, running while someone has one */
-	atomic_uint tick_s;
-	atomic_uint nr_digest_errors; /* connections that ended by one */
+
+	/* control thread: the program's main thread */
+	struct listeners listeners;
+
+	/* atomic */
+	atomic_uint tick_s; /* one-second clock for time-outs, running while someone has one */
+	struct target_counters counters;
 };
 
-/* Opens everything, listens, starts the threads. What fails is logged. */
+/* Opens everything, listens, starts the threads. What fails is logged. The calling thread is the
+ * control thread from then on. */
 int server_start(struct server *s, const struct server_options *opt);
 
 /*
- * Clean end: stops accepting, lets every connection finish what is in flight and say goodbye, cuts
- * off those that have not within grace_ms, waits until the devices are done, and frees everything.
+ * Clean end: stops accepting, tells every connection, lets it finish what is in flight and say
+ * goodbye, cuts off those that have not within grace_ms, waits as long again for the devices, and
+ * frees everything. -EBUSY: a device still has requests (logged); everything else is closed, but
+ * nothing is freed: the process must end, and the kernel keeps the device until it has answered.
  */
-void server_stop(struct server *s, unsigned int grace_ms);
+int server_stop(struct server *s, unsigned int grace_ms);
 
-struct volume *server_find_volume(struct server *s, const struct brp_login *login);
+static inline void server_count(struct server *s, enum target_counter which)
+{
+	atomic_fetch_add_explicit(&s->counters.v[which], 1, memory_order_relaxed);
+}
 
 #endif

@@ -84,23 +84,10 @@ static void on_hello(struct conn *c, const void *buf, uint32_t bytes)
 		refuse_hello(c, &hello);
 }
 
-static void fill_entry(const struct volume *v, struct brp_list_entry *e)
-{
-	memset(e, 0, sizeof(*e));
-	e->uuid = v->info.uuid;
-	e->size_blocks = v->info.size_bytes / v->info.block_bytes;
-	e->block_bytes = v->info.block_bytes;
-	e->volume_flags = volume_flags(v, false);
-	e->generation = v->info.generation;
-	e->cache = v->info.cache;
-	memcpy(e->name, v->name, sizeof(e->name));
-}
-
 static void on_list(struct conn *c, const void *buf, uint32_t bytes)
 {
-	const struct server *s = c->server;
 	struct brp_list_entry entries[BRP_MAX_LIST_ENTRIES];
-	struct brp_list_reply reply = {.status = BRP_ST_OK, .total = s->nr_volumes};
+	struct brp_list_reply reply = {.status = BRP_ST_OK};
 	struct brp_list list;
 
 	if (brp_decode_list(buf, bytes, &list)) {
@@ -108,11 +95,8 @@ static void on_list(struct conn *c, const void *buf, uint32_t bytes)
 		return;
 	}
 	reply.first = list.first;
-	while (list.first < s->nr_volumes && reply.count < s->nr_volumes - list.first &&
-	       reply.count < BRP_MAX_LIST_ENTRIES) {
-		fill_entry(s->volumes[list.first + reply.count], &entries[reply.count]);
-		reply.count++;
-	}
+	reply.count = (uint16_t)volumes_list(c->server, list.first, BRP_MAX_LIST_ENTRIES, entries,
+					     &reply.total);
 	SEND(c, BRP_MAX_INITIATOR_MSG_BYTES, brp_encode_list_reply, &reply, entries);
 }
 
@@ -132,6 +116,8 @@ static void refuse(struct conn *c, enum brp_status_code st, uint64_t epoch, cons
 		reply.boot_id = c->volume->info.boot_id;
 	log_peer(LOG_NOTICE, "%s: login to \"%s\" refused: %s: %s", fabric_conn_peer(c->fc),
 		 c->login.volume_name, brp_status_name((uint16_t)st), why);
+	server_count(c->server, st == BRP_ST_STALE_EPOCH ? TARGET_COUNT_logins_stale
+							 : TARGET_COUNT_logins_refused);
 	send_login_reply(c, &reply);
 	conn_set_state(c, BRP_CONN_CLOSING);
 	fabric_close(c->fc, false);
@@ -156,7 +142,7 @@ static void set_limits(struct conn *c)
 		.block_bytes = v->info.block_bytes,
 		.max_transfer_bytes = BRP_DEFAULT_TRANSFER_BYTES,
 		.in_capsule_bytes = in_capsule_bytes(v),
-		.size_blocks = v->info.size_bytes / v->info.block_bytes,
+		.size_blocks = volume_blocks(v),
 		.volume_flags = volume_flags(v, is_read_only),
 	};
 }
@@ -215,10 +201,17 @@ static void admit(struct conn *c)
 	c->keepalive_ms = c->login.keepalive_ms;
 	conn_set_state(c, BRP_CONN_READY);
 	fill_login_reply(c, &reply);
+	server_count(c->server, TARGET_COUNT_logins);
 	send_login_reply(c, &reply);
 	log_info("%s: %s logged in to %s, queue %u of %u, depth %u, epoch %llu",
 		 fabric_conn_peer(c->fc), c->login.host_name, c->volume->name, c->login.queue_index,
 		 c->login.queue_count, c->limits.queue_depth, (unsigned long long)c->login.epoch);
+}
+
+static void wait_at_barrier(struct conn *c)
+{
+	server_count(c->server, TARGET_COUNT_logins_waited);
+	conn_set_state(c, BRP_CONN_ADMITTING);
 }
 
 void conn_try_admission(struct conn *c)
@@ -234,7 +227,7 @@ void conn_try_admission(struct conn *c)
 	else if (!must_wait)
 		admit(c);
 	else if (c->state != BRP_CONN_ADMITTING)
-		conn_set_state(c, BRP_CONN_ADMITTING);
+		wait_at_barrier(c);
 }
 
 static void on_login(struct conn *c, const void *buf, uint32_t bytes)
@@ -244,8 +237,7 @@ static void on_login(struct conn *c, const void *buf, uint32_t bytes)
 		return;
 	}
 	c->is_set_up = true;
-	c->volume = server_find_volume(c->server, &c->login);
-	if (!c->volume) {
+	if (!volumes_get(c->server, c)) {
 		refuse(c, BRP_ST_NO_VOLUME, 0, "no such volume on this target");
 		return;
 	}

@@ -26,19 +26,29 @@ struct ticker {
  * byte. */
 #define STALL_TIMEOUT_S 30
 
-static bool is_silent(const struct conn *c, unsigned int now_s)
+/* What a volume's users may take to finish when it is removed. */
+#define DRAIN_TIMEOUT_S 5
+
+/* CONN_CUT_COUNT: not late. The stamps may be a second ahead: they may have been set just now. */
+static enum conn_cut late_for(const struct conn *c, unsigned int now_s)
 {
 	unsigned int closing_s = atomic_load(&c->closing_s);
+	unsigned int draining_s = atomic_load(&c->draining_s);
 	unsigned int keepalive_ms = atomic_load(&c->keepalive_ms);
 	unsigned int quiet_s = now_s - atomic_load(&c->heard_s);
 
 	if (closing_s)
-		return (int)(now_s - closing_s) > CLOSE_TIMEOUT_S; /* may have begun just now */
+		return (int)(now_s - closing_s) > CLOSE_TIMEOUT_S ? CONN_CUT_CLOSING
+								  : CONN_CUT_COUNT;
+	if (draining_s && (int)(now_s - draining_s) > DRAIN_TIMEOUT_S)
+		return CONN_CUT_DRAINING;
 	if (!atomic_load(&c->is_set_up))
-		return now_s - c->born_s > SETUP_TIMEOUT_S;
+		return now_s - c->born_s > SETUP_TIMEOUT_S ? CONN_CUT_SETUP : CONN_CUT_COUNT;
 	if (atomic_load(&c->is_moving) && quiet_s > STALL_TIMEOUT_S)
-		return true;
-	return keepalive_ms && quiet_s > 1 + 3 * (uint64_t)keepalive_ms / 1000;
+		return CONN_CUT_STALLED;
+	if (keepalive_ms && quiet_s > 1 + 3 * (uint64_t)keepalive_ms / 1000)
+		return CONN_CUT_KEEPALIVE;
+	return CONN_CUT_COUNT;
 }
 
 static void check_connections(struct server *s)
@@ -49,9 +59,12 @@ static void check_connections(struct server *s)
 	pthread_mutex_lock(&s->lock);
 	list_for_each (pos, &s->conns) {
 		struct conn *c = list_entry(pos, struct conn, server_link);
+		enum conn_cut why = late_for(c, now_s);
 
-		if (is_silent(c, now_s))
-			conn_order(c, CONN_ORDER_SILENT);
+		if (why == CONN_CUT_COUNT)
+			continue;
+		atomic_store(&c->late_for, why);
+		conn_order(c, CONN_ORDER_LATE);
 	}
 	pthread_mutex_unlock(&s->lock);
 }

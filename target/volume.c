@@ -108,8 +108,11 @@ int volume_config_parse(const char *dev, struct volume_config *ret_config)
 	int err;
 
 	c.text = strdup(dev);
-	if (!c.text)
+	c.dev = strdup(dev);
+	if (!c.text || !c.dev) {
+		volume_config_finish(&c);
 		return -ENOMEM;
+	}
 	comma = strchr(c.text, ',');
 	if (comma)
 		*comma++ = '\0';
@@ -128,7 +131,9 @@ int volume_config_parse(const char *dev, struct volume_config *ret_config)
 void volume_config_finish(struct volume_config *c)
 {
 	free(c->text);
+	free(c->dev);
 	c->text = NULL;
+	c->dev = NULL;
 }
 
 int volume_open(const struct volume_config *c, bool is_serial, struct volume **ret_volume)
@@ -140,12 +145,15 @@ int volume_open(const struct volume_config *c, bool is_serial, struct volume **r
 		return -ENOMEM;
 	snprintf(v->name, sizeof(v->name), "%s", c->name);
 	gate_init(&v->gate, is_serial);
-	err = bk_open(&c->spec, &v->bk);
+	list_init(&v->link);
+	v->dev = strdup(c->dev);
+	err = v->dev ? bk_open(&c->spec, &v->bk) : -ENOMEM;
 	if (err) {
 		volume_close(v);
 		return err;
 	}
 	bk_get_info(v->bk, &v->info);
+	v->size_bytes = v->info.size_bytes;
 	*ret_volume = v;
 	return 0;
 }
@@ -156,6 +164,7 @@ void volume_close(struct volume *v)
 		return;
 	bk_close(v->bk);
 	gate_finish(&v->gate);
+	free(v->dev);
 	free(v);
 }
 
@@ -173,6 +182,11 @@ void volume_unregister(struct volume *v, unsigned int index)
 {
 	fabric_mem_unregister(v->memory[index]);
 	v->memory[index] = NULL;
+}
+
+uint64_t volume_blocks(const struct volume *v)
+{
+	return atomic_load_explicit(&v->size_bytes, memory_order_relaxed) / v->info.block_bytes;
 }
 
 uint32_t volume_flags(const struct volume *v, bool is_read_only_session)

@@ -310,8 +310,30 @@ static void aio_close(struct bk_volume *volume)
 	free(v);
 }
 
+static int aio_resize(struct bk_volume *volume, uint64_t set_bytes, uint64_t *ret_bytes)
+{
+	const struct aio_volume *v = to_aio_volume(volume);
+
+	if (set_bytes && v->is_device) {
+		log_error(
+			"%s: a device has the size it has; resize it with its own tools, then say "
+			"resize without a size",
+			v->path);
+		return -EOPNOTSUPP;
+	}
+	if (set_bytes && ftruncate(v->fd, (off_t)set_bytes) < 0) {
+		int err = -errno;
+
+		log_error("%s: cannot make it %llu bytes large: %s", v->path,
+			  (unsigned long long)set_bytes, strerror(-err));
+		return err;
+	}
+	return aio_probe_size(v, ret_bytes);
+}
+
 const struct bk_ops aio_ops = {
 	.close = aio_close,
+	.resize = aio_resize,
 	.queue_create = aio_queue_create,
 	.queue_destroy = aio_queue_destroy,
 	.queue_fd = aio_queue_fd,

@@ -78,6 +78,8 @@ void aio_slow_reap(struct aio_queue *q);
 /* aio_probe.c: finds out what the open file can do and fills v->volume.info except the identity.
  * Destroys nothing. */
 int aio_probe(struct aio_volume *v, const struct bk_spec *spec);
+/* The size now, in bytes, not cut to whole blocks. 0 or -errno (logged). */
+int aio_probe_size(const struct aio_volume *v, uint64_t *ret_bytes);
 /* One line of /sys/dev/block/MAJOR:MINOR/name, of its disk if a partition has none, without the
  * newline. 0 or -errno. */
 int aio_read_sysfs(dev_t dev, const char *name, char *buf, size_t bytes);

@@ -95,18 +95,19 @@ static int probe_alignment(struct aio_volume *v, uint32_t *ret_block, uint32_t *
 
 /* ---- geometry -------------------------------------------------------------------------------- */
 
-static int probe_size(const struct aio_volume *v, const struct stat *st, uint64_t *ret_bytes)
+int aio_probe_size(const struct aio_volume *v, uint64_t *ret_bytes)
 {
-	if (!v->is_device) {
-		*ret_bytes = (uint64_t)st->st_size;
-		return 0;
-	}
-	if (ioctl(v->fd, BLKGETSIZE64, ret_bytes) < 0) {
+	struct stat st;
+	int r = v->is_device ? ioctl(v->fd, BLKGETSIZE64, ret_bytes) : fstat(v->fd, &st);
+
+	if (r < 0) {
 		int err = -errno;
 
 		log_error("%s: cannot find out its size: %s", v->path, strerror(-err));
 		return err;
 	}
+	if (!v->is_device)
+		*ret_bytes = (uint64_t)st.st_size;
 	return 0;
 }
 
@@ -144,7 +145,7 @@ static int probe_geometry(struct aio_volume *v, const struct bk_spec *spec, cons
 	uint64_t bytes;
 	int err;
 
-	err = probe_size(v, st, &bytes);
+	err = aio_probe_size(v, &bytes);
 	if (!err)
 		err = probe_alignment(v, &needed, &info->align_bytes);
 	if (!err)

@@ -143,6 +143,43 @@ void bk_get_info(const struct bk_volume *v, struct bk_info *ret_info)
 	*ret_info = v->info;
 }
 
+/* Grown or shrunk while requests are checked against it. */
+static uint64_t size_of(const struct bk_volume *v)
+{
+	return __atomic_load_n(&v->info.size_bytes, __ATOMIC_RELAXED);
+}
+
+int bk_resize(struct bk_volume *v, uint64_t set_bytes, bool may_shrink, uint64_t *ret_bytes)
+{
+	uint64_t old = size_of(v);
+	uint64_t bytes;
+	int err;
+
+	if (!v->ops->resize) {
+		log_error("a volume of kind %s cannot be resized", v->kind);
+		return -EOPNOTSUPP;
+	}
+	if (set_bytes && set_bytes < old && !may_shrink) {
+		log_error("%llu bytes are less than the %llu it has; what lies behind would be "
+			  "lost: force it if you are sure",
+			  (unsigned long long)set_bytes, (unsigned long long)old);
+		return -EPERM;
+	}
+	err = v->ops->resize(v, set_bytes, &bytes);
+	if (err < 0)
+		return err;
+	bytes -= bytes % v->info.block_bytes;
+	if (bytes < old && !may_shrink) {
+		log_error("it has %llu bytes now, less than the %llu that are exported; force it "
+			  "to export it so",
+			  (unsigned long long)bytes, (unsigned long long)old);
+		return -EPERM;
+	}
+	__atomic_store_n(&v->info.size_bytes, bytes, __ATOMIC_RELAXED);
+	*ret_bytes = bytes;
+	return 0;
+}
+
 const char *bk_kind(const struct bk_volume *v)
 {
 	return v->kind;
@@ -150,7 +187,7 @@ const char *bk_kind(const struct bk_volume *v)
 
 void *bk_map(struct bk_volume *v, uint64_t offset, uint64_t bytes)
 {
-	assert(offset <= v->info.size_bytes && bytes <= v->info.size_bytes - offset);
+	assert(offset <= size_of(v) && bytes <= size_of(v) - offset);
 	return v->ops->map ? v->ops->map(v, offset, bytes) : NULL;
 }
 
@@ -192,7 +229,7 @@ int bk_queue_fd(const struct bk_queue *q)
 }
 
 /* What the caller has checked already. */
-static bool is_valid(const struct bk_info *info, const struct bk_req *r)
+static bool is_aligned(const struct bk_info *info, const struct bk_req *r)
 {
 	bool has_data = r->op == BRP_OP_READ || r->op == BRP_OP_WRITE;
 
@@ -200,20 +237,23 @@ static bool is_valid(const struct bk_info *info, const struct bk_req *r)
 		return true;
 	if (has_data && (uintptr_t)r->buf % info->align_bytes)
 		return false;
-	return r->offset % info->block_bytes == 0 && r->bytes % info->block_bytes == 0 &&
-	       r->offset <= info->size_bytes && r->bytes <= info->size_bytes - r->offset;
+	return r->offset % info->block_bytes == 0 && r->bytes % info->block_bytes == 0;
 }
 
 /* What this volume does not do. The caller refuses such requests by the flags; this is the second
  * lock on the door. */
-static int check_allowed(const struct bk_info *info, const struct bk_req *r)
+static int check_allowed(const struct bk_volume *v, const struct bk_req *r)
 {
+	const struct bk_info *info = &v->info;
+	uint64_t size = size_of(v);
 	bool is_change = r->op != BRP_OP_READ && r->op != BRP_OP_FLUSH;
 
 	if (is_change && info->volume_flags & BRP_VOL_READ_ONLY)
 		return -EROFS;
 	if (r->op == BRP_OP_DISCARD && !(info->volume_flags & BRP_VOL_DISCARD))
 		return -EOPNOTSUPP;
+	if (r->op != BRP_OP_FLUSH && (r->offset > size || r->bytes > size - r->offset))
+		return -ERANGE;
 	return 0;
 }
 
@@ -221,9 +261,8 @@ static int check_allowed(const struct bk_info *info, const struct bk_req *r)
  * loose on the memory. */
 void bk_submit(struct bk_queue *q, struct bk_req *r)
 {
-	const struct bk_info *info = &q->volume->info;
-	bool is_ok = is_valid(info, r);
-	int err = is_ok ? check_allowed(info, r) : -EINVAL;
+	bool is_ok = is_aligned(&q->volume->info, r);
+	int err = is_ok ? check_allowed(q->volume, r) : -EINVAL;
 
 	assert(is_ok);
 	assert(q->nr_in_flight < q->depth);

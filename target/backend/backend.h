@@ -80,6 +80,14 @@ struct bk_req {
 int bk_open(const struct bk_spec *spec, struct bk_volume **ret_volume);
 void bk_close(struct bk_volume *v); /* no queue is left; NULL is fine */
 void bk_get_info(const struct bk_volume *v, struct bk_info *ret_info);
+/*
+ * Looks at the size of the device or file again, or with set_bytes > 0 first makes the file that
+ * large. Requests are checked against the new size from then on. *ret_bytes is what it is now.
+ * -EOPNOTSUPP: this back end has a fixed size (or, with set_bytes, a device). -EPERM: smaller than
+ * it was and may_shrink is false; nothing has changed here. Logged. One thread at a time; others
+ * may have requests in flight.
+ */
+int bk_resize(struct bk_volume *v, uint64_t set_bytes, bool may_shrink, uint64_t *ret_bytes);
 const char *bk_kind(const struct bk_volume *v); /* "device", "file", "ram", "null", "fault" */
 
 /*
@@ -98,8 +106,8 @@ void bk_queue_destroy(struct bk_queue *q);
 /* Edge-triggered descriptor that signals finished requests; -1 when everything is inline. */
 int bk_queue_fd(const struct bk_queue *q);
 
-/* Takes r. Never fails: errors are results. Alignment and range have been checked by the caller
- * (asserted here: own invariant). */
+/* Takes r. Never fails: errors are results. Alignment has been checked by the caller (asserted
+ * here: own invariant). Beyond the end, which may have moved since the caller checked: -ERANGE. */
 void bk_submit(struct bk_queue *q, struct bk_req *r);
 void bk_flush(struct bk_queue *q);
 /* Finished requests, up to max; 0 = none now. */

@@ -262,8 +262,16 @@ static void fault_close(struct bk_volume *volume)
 	free(v);
 }
 
+static int fault_resize(struct bk_volume *volume, uint64_t set_bytes, uint64_t *ret_bytes)
+{
+	struct fault_volume *v = container_of(volume, struct fault_volume, volume);
+
+	return bk_resize(v->lower, set_bytes, true, ret_bytes);
+}
+
 static const struct bk_ops fault_ops = {
 	.close = fault_close,
+	.resize = fault_resize,
 	.queue_create = fault_queue_create,
 	.queue_destroy = fault_queue_destroy,
 	.queue_fd = fault_queue_fd,

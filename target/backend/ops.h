@@ -17,6 +17,10 @@ struct bk_ops {
 	void *(*map)(struct bk_volume *v, uint64_t offset, uint64_t bytes); /* may be NULL */
 	void *(*memory)(struct bk_volume *v, size_t *ret_bytes);            /* may be NULL */
 
+	/* May be NULL: fixed size. set_bytes > 0: makes it so large first. The size now, not yet
+	 * cut to whole blocks. Logs. */
+	int (*resize)(struct bk_volume *v, uint64_t set_bytes, uint64_t *ret_bytes);
+
 	int (*queue_create)(struct bk_volume *v, unsigned int depth, struct bk_queue **ret_queue);
 	void (*queue_destroy)(struct bk_queue *q); /* copes with a half-built one */
 	int (*queue_fd)(const struct bk_queue *q); /* may be NULL: everything is inline */

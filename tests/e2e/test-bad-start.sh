@@ -39,7 +39,6 @@ start 2 'listen' --dev ram:16M --listen nfs://127.0.0.1
 start 2 'config|nofile' --config "$tmp/nofile"
 printf '[target]\ndev = ram:16M\nthreads = many\n' >"$tmp/bad.conf"
 start 2 'threads' --config "$tmp/bad.conf"
-start 1 '203.0.113.1' --dev ram:16M --listen tcp://203.0.113.1
 refuses 0 'usage: brp-target' "$brp_target" --help
 refuses 0 'brp-target [0-9]' "$brp_target" --version
 
