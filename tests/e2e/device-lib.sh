@@ -259,6 +259,17 @@ has_partitions() {
 	[ -b "${1}p1" ] && [ -b "${1}p2" ]
 }
 
+# On a device that is none of ours.
+kernel_has_gpt() {
+	local dev
+
+	make_file table.img 8M
+	printf 'label: gpt\nstart=1MiB, size=4MiB\n' | sfdisk -q "$file"
+	dev=$(losetup -fP --show "$file" 2>/dev/null) || return 0
+	loops+=("$dev")
+	wait_for 2 [ -b "${dev}p1" ]
+}
+
 # A partition table is read back by the kernel, and partitions are where they should be.
 device_test_partitions() {
 	need_front
@@ -268,7 +279,10 @@ device_test_partitions() {
 	printf 'label: gpt\nstart=1MiB, size=16MiB\nstart=20MiB, size=8MiB\n' |
 		sfdisk -q --no-tell-kernel "$device" || bad "sfdisk failed"
 	blockdev --rereadpt "$device" || bad "the kernel does not read the partition table again"
-	wait_for 10 has_partitions "$device" || bad "no partitions appeared"
+	wait_for 5 has_partitions "$device" || {
+		kernel_has_gpt || cannot "this kernel reads no GPT"
+		bad "no partitions appeared"
+	}
 	write_at "${device}p2" 0 64 partition fsync
 	has_at "$device" 20480 64 partition || bad "partition 2 is not where it should be"
 	stop_device d
@@ -388,18 +402,20 @@ is_on_disk() {
 # Flush and FUA arrive at the back end, each as often as asked for, and as what they are.  The
 # back end has a write-back cache in memory, so the disk shows what is stable.
 device_test_flush() {
-	local i nr_failed=0 mnt=$tmp/mnt name
+	local i nr_failed=0 mnt=$tmp/mnt name least=3
 
 	need_front
 	need_tools mkfs.ext4 debugfs
 	make_file disk.img 32M
-	# Three flushes fail: one fsync is one flush, so three of six.
+	# Three flushes fail: one fsync is one flush, so three of six.  Some kernels flush the file of
+	# a loop device once when they attach it.
+	[ "$front" != fuse ] || least=2
 	start_target --dev "$file,name=v,fault=volatile,error=EIO:flush:x3"
 	start_device d v
 	for ((i = 0; i < 6; i++)); do
 		! fsync_fails "$device" || nr_failed=$((nr_failed + 1))
 	done
-	[ "$nr_failed" = 3 ] || bad "$nr_failed of 6 fsyncs failed, must be 3"
+	((nr_failed >= least && nr_failed <= 3)) || bad "$nr_failed of 6 fsyncs failed, must be $least to 3"
 	has_at "$file" 0 4 flushed || bad "flushed data is not on the disk"
 	write_at "$device" 1024 64 'not flushed'
 	is_zero_at "$file" 1024 64 || bad "data is on the disk although nobody flushed it"
@@ -426,5 +442,68 @@ device_test_flush() {
 	umount_device "$mnt"
 	is_on_disk waits 'not flushed' || bad "unmounting flushed nothing"
 	stop_device d
+	stop_target
+}
+
+# kill_device NAME: kill -9; what it leaves stays for cleanup_device.
+kill_device() {
+	kill -KILL "${rig_pids[$1]}"
+	wait "${rig_pids[$1]}" 2>/dev/null || true
+	unset "rig_pids[$1]"
+}
+
+# cleanup_device NAME: the device disappears.
+cleanup_device() {
+	timeout 20 "$front_rig" --front "$front" --cleanup "${rig_ids[$1]}" || bad "--cleanup ${rig_ids[$1]} failed"
+	wait_for 10 is_no_device "${rig_paths[$1]}" || bad "${rig_paths[$1]} is still there after its clean-up"
+}
+
+# The server of a mounted device is killed under load: I/O ends with errors and does not hang, the
+# file system can be unmounted, the device removed, and the next one works.
+device_test_killed() {
+	local mnt=$tmp/mnt load_pid
+
+	need_front
+	need_tools mkfs.ext4 fio
+	start_target --dev ram:128M,name=v
+	start_device d v --queues 2
+	mkfs.ext4 -q "$device"
+	mount_device "$device" "$mnt"
+	start_client load fio --name=load --directory="$mnt" --direct=1 --ioengine=libaio --iodepth=16 --rw=randrw \
+		--bs=4k --size=16M --time_based --runtime=60
+	load_pid=$client_pid
+	wait_for 20 [ -s "$mnt/load.0.0" ] || bad "the load does not begin"
+	sleep 0.5
+	kill_device d
+	wait_for 30 is_gone "$load_pid" || bad "a program that uses the device hangs after its server was killed"
+	! timeout 20 dd if="$device" of=/dev/null bs=4k count=1 iflag=direct 2>/dev/null ||
+		bad "$device reads without a server"
+	timeout 20 umount "$mnt" || bad "the file system cannot be unmounted after the server was killed"
+	mounts=()
+	cleanup_device d
+	start_device again v
+	fsck.ext4 -fp "$device" >"$tmp/fsck.log" 2>&1 || (($? == 1)) || {
+		cat "$tmp/fsck.log"
+		bad "fsck cannot mend the file system"
+	}
+	stop_device again
+	stop_target
+}
+
+# Again and again: nothing accumulates, here or at the target.
+device_test_again() {
+	local i before after
+
+	need_front
+	start_target --dev ram:16M,name=v
+	before=(/sys/block/*)
+	for ((i = 0; i < $(scale 16); i++)); do
+		start_device "d$i" v --queues 2
+		write_at "$device" 0 4 "round $i" fsync
+		stop_device "d$i"
+	done
+	# loop and nbd keep empty devices; a new one each time would be a leak.
+	after=(/sys/block/*)
+	((${#after[@]} <= ${#before[@]} + 1)) || bad "devices accumulate: ${after[*]##*/}"
 	stop_target
 }

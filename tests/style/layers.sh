@@ -20,7 +20,7 @@ no '(common|target|initiator|bench)/' brp/
 no '(target|initiator|bench)/' common/
 no '(target|bench)/' initiator/
 # Front ends and the program use libbrp as everybody does; front ends do not know the program.
-no '(initiator/internal|common/fabric/|brp/(codec|fsm))' initiator/dev/ initiator/ctl/
+no '(initiator/internal|common/fabric/|brp/(codec|fsm))' initiator/dev/ initiator/ctl/ initiator/nbdkit/
 no 'initiator/ctl/' initiator/dev/
 no '(initiator|bench)/|brp/brp.h' target/
 no '(target|initiator|common/fabric)/' bench/

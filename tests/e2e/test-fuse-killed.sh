@@ -1,0 +1,13 @@
+#!/bin/bash
+# The server of a mounted fuse device is killed.
+# transports: tcp
+# quick: tcp
+# time: 90
+# shellcheck disable=SC2034 # for device-lib.sh
+front=fuse
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/e2e/device-lib.sh
+. "$e2e_dir/device-lib.sh"
+
+device_test_killed
