@@ -85,31 +85,44 @@ static uint32_t smallest_depth(const struct brp_session *s)
 	return depth;
 }
 
+/* Reconnecting changes it. */
+static struct brp_login_reply last_login(struct brp_session *s)
+{
+	struct brp_login_reply login;
+
+	pthread_mutex_lock(&s->lock);
+	login = s->login;
+	pthread_mutex_unlock(&s->lock);
+	return login;
+}
+
 int brp_session_info(const struct brp_session *s, struct brp_info *ret_info)
 {
 	const struct brp_queue *q;
+	struct brp_login_reply login;
 	struct brp_info info;
 
 	if (!s->is_connected || s->listing)
 		return -ENOTCONN;
 	q = s->queues[0];
+	login = last_login((struct brp_session *)s);
 	info = (struct brp_info){
-		.generation = q->login.generation,
+		.generation = login.generation,
 		.size_bytes = atomic_load(&s->size_blocks) << q->block_shift,
-		.block_bytes = q->limits.block_bytes,
-		.preferred_io_bytes = q->login.preferred_io_bytes,
-		.max_transfer_bytes = q->limits.max_transfer_bytes,
+		.block_bytes = login.block_bytes,
+		.preferred_io_bytes = login.preferred_io_bytes,
+		.max_transfer_bytes = MIN(login.max_transfer_bytes, q->params.max_data_bytes),
 		.queue_depth = smallest_depth(s),
 		.queues = s->opt.queues,
-		.read_only = q->limits.volume_flags & BRP_VOL_READ_ONLY,
-		.has_discard = q->limits.volume_flags & BRP_VOL_DISCARD,
-		.has_write_zeroes = q->limits.volume_flags & BRP_VOL_WRITE_ZEROES,
-		.has_fua = q->limits.volume_flags & BRP_VOL_FUA,
-		.is_write_back = q->login.cache == BRP_CACHE_WRITE_BACK,
-		.has_digest = s->hello.features & BRP_FEATURE_DIGEST,
+		.read_only = s->opt.read_only || login.volume_flags & BRP_VOL_READ_ONLY,
+		.has_discard = login.volume_flags & BRP_VOL_DISCARD,
+		.has_write_zeroes = login.volume_flags & BRP_VOL_WRITE_ZEROES,
+		.has_fua = login.volume_flags & BRP_VOL_FUA,
+		.is_write_back = login.cache == BRP_CACHE_WRITE_BACK,
+		.has_digest = atomic_load(&s->features) & BRP_FEATURE_DIGEST,
 	};
-	memcpy(info.volume_uuid, q->login.volume_uuid.b, sizeof(info.volume_uuid));
-	memcpy(info.boot_id, q->login.boot_id.b, sizeof(info.boot_id));
+	memcpy(info.volume_uuid, login.volume_uuid.b, sizeof(info.volume_uuid));
+	memcpy(info.boot_id, login.boot_id.b, sizeof(info.boot_id));
 	memcpy(info.volume_name, s->uri.volume_name, sizeof(info.volume_name));
 	snprintf(info.transport, sizeof(info.transport), "%s", fabric_name(s->fabric));
 	return ini_copy_out(ret_info, ret_info->size, &info, sizeof(info));

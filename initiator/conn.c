@@ -37,7 +37,7 @@ void ini_conn_commit(struct ini_conn *c, int bytes)
 
 void ini_conn_flush(struct ini_conn *c)
 {
-	if (!c->is_dirty)
+	if (!c || !c->is_dirty)
 		return;
 	c->is_dirty = false;
 	fabric_flush(c->fabric);
@@ -124,8 +124,8 @@ void ini_conn_protocol_error(struct ini_conn *c, const char *what)
 {
 	if (ini_conn_is_over(c))
 		return;
-	ini_error_set(&c->session->error, -EPROTO, "%s broke the protocol: %s",
-		      fabric_conn_peer(c->fabric), what);
+	ini_error_set(&c->why, -EPROTO, "%s broke the protocol: %s", fabric_conn_peer(c->fabric),
+		      what);
 	if (c->state != BRP_CONN_NEW)
 		send_goodbye(c, BRP_ST_PROTOCOL, what);
 	ini_conn_close(c, -EPROTO, false);
@@ -166,10 +166,10 @@ static void handle_goodbye(struct ini_conn *c, const void *buf, uint32_t bytes)
 		return;
 	}
 	err = m.status == BRP_ST_OK ? -ESHUTDOWN : brp_status_to_errno(m.status);
-	ini_error_set(&c->session->error, err, "%s ended the connection: %s%s%s",
-		      fabric_conn_peer(c->fabric), brp_status_name(m.status), m.text[0] ? ": " : "",
-		      m.text);
-	c->is_by_peer = true;
+	ini_error_set(&c->why, err, "%s ended the connection: %s%s%s", fabric_conn_peer(c->fabric),
+		      brp_status_name(m.status), m.text[0] ? ": " : "", m.text);
+	/* The volume is gone for good; everything else may be better at the next login. */
+	c->is_final = m.status == BRP_ST_GONE;
 	ini_conn_close(c, err, false);
 }
 
@@ -188,6 +188,16 @@ static void resized(struct ini_conn *c, uint64_t size_blocks)
 			  (unsigned long long)(size_blocks * block_bytes));
 }
 
+static void removed(struct ini_conn *c)
+{
+	const char *words = "the volume was removed on the target";
+
+	ini_event(c->session, BRP_EVENT_REMOVED, -ENODEV, "%s", words);
+	ini_error_set(&c->why, -ENODEV, "%s", words);
+	c->is_final = true;
+	ini_conn_close(c, -ENODEV, true);
+}
+
 /* protocol.md 6.2. Unknown kinds are ignored. */
 static void handle_event(struct ini_conn *c, const void *buf, uint32_t bytes)
 {
@@ -202,8 +212,7 @@ static void handle_event(struct ini_conn *c, const void *buf, uint32_t bytes)
 		resized(c, m.size_blocks);
 		break;
 	case BRP_EV_REMOVED:
-		ini_event(c->session, BRP_EVENT_REMOVED, -ENODEV,
-			  "the volume was removed on the target");
+		removed(c);
 		break;
 	case BRP_EV_GOING_DOWN:
 		ini_event(c->session, BRP_EVENT_GOING_DOWN, 0, "the target is ending");
@@ -250,6 +259,8 @@ static int on_message(struct fabric_conn *fc, const void *buf, uint32_t bytes)
 	if (ini_conn_is_over(c))
 		return 0;
 	c->nr_received++;
+	if (unlikely(c->state != BRP_CONN_READY))
+		c->heard_ns = now_ns();
 	if (unlikely(brp_decode_header(buf, bytes, &h) < 0))
 		ini_conn_protocol_error(c, "malformed message header");
 	else if (unlikely(!brp_conn_accepts(BRP_ROLE_INITIATOR, c->state, h.type)))
@@ -291,13 +302,13 @@ static void on_closed(struct fabric_conn *fc, int error)
 
 	if (c->state != BRP_CONN_CLOSING) {
 		c->error = error ? error : -ECONNRESET;
-		ini_error_set(&c->session->error, c->error, "%s: %s", fabric_conn_peer(fc),
+		ini_error_set(&c->why, c->error, "%s: %s", fabric_conn_peer(fc),
 			      error ? strerror(-error) : "the target closed the connection");
 		ini_conn_set_state(c, BRP_CONN_CLOSING);
 	}
 	ini_conn_set_state(c, BRP_CONN_CLOSED);
 	c->queue->is_up = false;
-	ini_queue_fail_all(c->queue, c->error);
+	ini_recover_closed(c->queue);
 }
 
 /* The fabric calls these for pulls and pushes only, which are the target's. */
@@ -326,18 +337,18 @@ int ini_conn_create(struct brp_queue *q, const struct sockaddr *addr, socklen_t 
 	int r;
 
 	if (!c)
-		return -ENOMEM;
+		return ini_last_error_set(-ENOMEM, "out of memory");
 	c->session = q->session;
 	c->queue = q;
 	c->state = BRP_CONN_NEW;
+	c->heard_ns = now_ns();
 	log_capture(&why);
 	r = fabric_connect(q->session->fabric, addr, addr_bytes, params, &handler, c, &c->fabric);
 	log_capture(NULL);
 	if (r < 0) {
-		if (why.text[0])
-			ini_error_set(&q->session->error, r, "%s", why.text);
 		free(c);
-		return r;
+		return ini_last_error_set(r, "cannot connect to %s: %s", q->session->uri.host,
+					  why.text[0] ? why.text : strerror(-r));
 	}
 	*ret_conn = c;
 	return 0;

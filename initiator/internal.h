@@ -14,6 +14,7 @@
 #define INITIATOR_INTERNAL_H
 
 #include <netdb.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "brp/brp.h"
@@ -32,6 +33,7 @@
 #define INI_DEFAULT_CONNECT_MS   10000u
 #define INI_DEFAULT_DELAY_MS     500u
 #define INI_DEFAULT_DELAY_MAX_MS 10000u
+#define INI_DEFAULT_KEEPALIVE_MS 1000u
 #define INI_CLOSE_TIMEOUT_MS     1000u /* an orderly close that takes longer becomes an abort */
 #define INI_ERROR_BYTES          256
 #define INI_NONE                 UINT16_MAX /* no slot */
@@ -78,10 +80,20 @@ struct ini_conn {
 	struct fabric_conn *fabric;
 
 	enum brp_conn_state state;
-	uint32_t epoch;  /* that messages carry: 0 before login */
-	int error;       /* why it is closing or closed, negative errno */
-	bool is_by_peer; /* the target said GOODBYE */
+	uint32_t epoch;       /* that messages carry: 0 before login */
+	int error;            /* why it is closing or closed, negative errno */
+	struct ini_error why; /* the same in words; the first one counts */
 	uint64_t close_deadline_ns;
+
+	/* set-up */
+	struct brp_hello_reply hello;
+	uint64_t login_epoch;   /* of the LOGIN sent; 0: none */
+	uint16_t refusal;       /* status of a LOGIN_REPLY that says no; 0: none */
+	uint64_t refusal_epoch; /* the newest one, in the same reply */
+	uint64_t heard_ns;      /* when the last message came, until READY */
+	bool has_answer;        /* a target spoke to us */
+	bool is_admitted;       /* was READY */
+	bool is_final;          /* what ended it ends the session */
 
 	/* control messages that wait for a send slot */
 	bool owes_reply;
@@ -94,6 +106,7 @@ struct ini_conn {
 	unsigned int nr_received; /* likewise */
 };
 
+/* After an error brp_last_error() has the words. */
 int ini_conn_create(struct brp_queue *q, const struct sockaddr *addr, socklen_t addr_bytes,
 		    const struct fabric_params *params, struct ini_conn **ret_conn);
 void ini_conn_destroy(struct ini_conn *c); /* closed, or never polled; NULL is fine */
@@ -125,8 +138,7 @@ static inline bool ini_conn_is_over(const struct ini_conn *c)
 void ini_setup_hello(struct ini_conn *c);
 void ini_setup_hello_reply(struct ini_conn *c, const void *buf, uint32_t bytes);
 void ini_setup_login_reply(struct ini_conn *c, const void *buf, uint32_t bytes);
-/* Whether a login reply agrees with the session's first one; NULL or what differs. */
-const char *ini_setup_compare(const struct brp_login_reply *first, const struct brp_login_reply *m);
+void ini_setup_ready(struct ini_conn *c, uint64_t epoch); /* logged in: requests go out */
 
 /* list.c */
 void ini_list_request(struct ini_conn *c);
@@ -138,6 +150,7 @@ enum ini_slot_state {
 	INI_SLOT_FREE,
 	INI_SLOT_GATHERED, /* in the merge engine */
 	INI_SLOT_SENT,     /* waits for its completion */
+	INI_SLOT_PARKED,   /* waits for a tag: after a login that granted fewer than before */
 };
 
 /* I/O longer than the target takes in one request. Parts are sent as slots get free. */
@@ -151,11 +164,19 @@ struct ini_parent {
 };
 
 struct ini_slot {
-	void *buf;
+	union {
+		void *buf;
+		uint64_t flush_round; /* of a FLUSH on the wire, see stable.c */
+	};
 	struct fabric_mem *mem;
-	void (*done)(void *arg, int result);
-	void *arg;
-	struct ini_parent *parent; /* of a part; then done and arg are not used */
+	union {
+		struct { /* not is_part */
+			void (*done)(void *arg, int result);
+			void *arg;
+		};
+		struct ini_parent *parent; /* is_part */
+	};
+	uint64_t seq; /* order of submission */
 	uint64_t lba;
 	uint32_t blocks;
 	uint32_t bytes; /* data, 0 when the operation has none */
@@ -164,7 +185,8 @@ struct ini_slot {
 	uint8_t op;    /* enum brp_op */
 	uint8_t flags; /* BRP_REQ_* */
 	uint8_t state; /* enum ini_slot_state */
-	bool is_exposed;
+	bool is_exposed : 1;
+	bool is_part : 1;
 };
 
 enum ini_reason { /* why a message left; order of the sent_* fields */
@@ -203,24 +225,70 @@ struct ini_spin {            /* wait.c: whether spinning pays */
 	unsigned int next_pause;
 };
 
+/* recover.c: what a queue's connection is doing. */
+enum ini_link_state {
+	INI_LINK_FIRST,   /* session.c makes the first connection */
+	INI_LINK_UP,      /* logged in; or lost, and the fabric has not let go of our memory yet */
+	INI_LINK_WAITING, /* no connection: the next attempt has its time */
+	INI_LINK_TRYING,  /* connecting and logging in again */
+	INI_LINK_DEAD,    /* the session failed and every request was completed */
+	INI_LINK_COUNT
+};
+
+struct ini_link {
+	/* owner only */
+	const struct addrinfo *addr;  /* being tried, or the one that worked */
+	const struct addrinfo *first; /* of this round */
+	uint64_t jitter;              /* state of the random numbers */
+	uint64_t up_ns;               /* of the last login */
+	uint64_t completions;         /* at that time: what came since is progress */
+	uint64_t tick_ns;             /* TRYING: next KEEPALIVE */
+	bool was_busy;                /* refused so, in this outage */
+
+	/* written by the owner under session.lock, read by others under it */
+	enum ini_link_state state;
+	unsigned int failed;  /* attempts of this outage */
+	uint64_t lost_ns;     /* begin of the outage */
+	uint64_t next_ns;     /* WAITING: time of the next attempt */
+	uint64_t deadline_ns; /* TRYING: of what it waits for */
+};
+
+/* stable.c: whether acknowledged writes wait for a FLUSH. */
+struct ini_dirt {
+	/* owner only */
+	bool is_tracked;   /* the volume is write-back */
+	uint64_t boot_seq; /* session's at this queue's login */
+	/* written by the owner, read by any queue that logs in again */
+	atomic_uint_least64_t round; /* of the last write acknowledged; 0: none */
+	atomic_uint_least64_t nr;    /* writes acknowledged since the last clean moment */
+};
+
 struct brp_queue {
-	/* constant after login */
+	/* constant after the first login */
 	struct brp_session *session;
 	unsigned int index;
-	struct brp_limits limits; /* of this connection; size_blocks: see session */
 	unsigned int block_shift;
 	int epoll_fd;
-	struct ini_slot *slots; /* limits.queue_depth of them */
+	struct ini_slot *slots; /* as many as the first login granted */
 	struct ini_parent *parents;
 	uint32_t nr_slots;
 	struct fabric_params params;
 
-	/* set-up */
-	struct ini_conn *conn; /* owned */
-	bool is_up;            /* logged in, takes requests */
+	/* of the last login */
+	struct brp_limits limits; /* size_blocks: see session */
 	struct brp_login_reply login;
+	uint32_t nr_usable; /* slots whose tag the target takes, <= nr_slots */
+
+	struct ini_conn *conn; /* owned; NULL between two */
+	struct ini_link link;
+	struct ini_dirt dirt;
+	bool is_up;       /* logged in */
+	bool is_open;     /* takes requests: they wait while it is not up */
+	int closed_error; /* what brp_submit() says otherwise */
 
 	/* I/O */
+	uint64_t next_seq;
+	unsigned int nr_parked; /* slots */
 	uint16_t first_free;
 	unsigned int in_flight; /* requests of the user */
 	unsigned int on_wire;   /* parts sent and not completed */
@@ -236,6 +304,7 @@ struct brp_queue {
 	struct ini_spin spin;
 	bool is_fd_used;
 	int timer_fd;          /* -1: none */
+	uint64_t timer_ns;     /* it is set to that; INI_FOREVER: not set */
 	uint64_t keepalive_ns; /* 0: none */
 	uint64_t next_tick_ns;
 	unsigned int silent_ticks;
@@ -243,18 +312,34 @@ struct brp_queue {
 
 int ini_queue_create(struct brp_session *s, unsigned int index, struct brp_queue **ret_queue);
 void ini_queue_destroy(struct brp_queue *q); /* NULL is fine */
-/* After LOGIN_REPLY: memory for what was granted. Then requests may come. */
+/* After the first LOGIN_REPLY: memory for what was granted. Then requests may come. */
 int ini_queue_open(struct brp_queue *q, const struct brp_login_reply *m);
-/* The connection is gone for good: completes everything with err, each exactly once. */
+/* The connection is closed: what was not answered waits for the next one, in order. How many had
+ * been sent. */
+unsigned int ini_queue_requeue(struct brp_queue *q);
+/* After a later LOGIN_REPLY. -EMSGSIZE: a request that waits is longer than the target takes now.
+ */
+int ini_queue_reopen(struct brp_queue *q, const struct brp_login_reply *m);
+/* Nothing is on the wire any more: completes everything with err, each exactly once. */
 void ini_queue_fail_all(struct brp_queue *q, int err);
 void ini_queue_response(struct brp_queue *q, const void *buf, uint32_t bytes);
 void ini_queue_notice(struct brp_queue *q, uint32_t tag);
+
+/* regrant.c: tags after a login that granted fewer. */
+uint32_t ini_regrant_longest(const struct brp_queue *q);
+void ini_regrant_tags(struct brp_queue *q); /* all requests wait: moves or parks them */
+void ini_regrant_unpark(struct brp_queue *q, uint16_t to); /* the oldest one, into a free slot */
 
 /* ---- merge.c --------------------------------------------------------------------------------- */
 
 int ini_merge_open(struct brp_queue *q, uint32_t max_message_bytes);
 void ini_merge_close(struct brp_queue *q); /* forgets what was gathered and frees */
 void ini_merge_clear(struct brp_queue *q); /* forgets what was gathered */
+/* Sizes of messages as the last login grants them. */
+void ini_merge_resize(struct brp_queue *q, uint32_t max_message_bytes);
+/* Gathers anew, from the slots in state GATHERED in the order of their submission, and sends
+ * nothing before ini_merge_sendable(). */
+void ini_merge_refill(struct brp_queue *q);
 void ini_merge_add(struct brp_queue *q, uint16_t index);
 /* The submitter's batch ends; now also when a window is over. Sends and flushes what may go. */
 void ini_merge_kick(struct brp_queue *q, enum ini_reason reason);
@@ -265,7 +350,57 @@ void ini_merge_sendable(struct brp_queue *q);
 int ini_wait_attach(
 	struct brp_queue *q);           /* a new connection's descriptors into the queue's epoll */
 int ini_wait_pass(struct brp_queue *q); /* fabric_poll(), then send what it brought about */
+/* Asks for a wake-up; false: look again instead of sleeping. */
+bool ini_wait_arm(struct brp_queue *q);
 bool ini_wait_sleep(struct brp_queue *q, uint64_t ns); /* false: a signal was caught */
+
+/* ---- recover.c, backoff.c, identity.c, stable.c -----------------------------------------------
+ */
+
+/* The queue's connection was closed: what comes next. From within fabric_poll(). */
+void ini_recover_closed(struct brp_queue *q);
+/* LOGIN_REPLY with status OK, of any login but the first. */
+void ini_recover_admitted(struct brp_queue *q, const struct brp_login_reply *m);
+/* Does what is due while the queue is not up. Not from within fabric_poll(). */
+void ini_recover_step(struct brp_queue *q);
+uint64_t ini_recover_next_ns(const struct brp_queue *q); /* when that is, or INI_FOREVER */
+/* All queues are logged in for the first time. */
+void ini_recover_begin(struct brp_session *s);
+/* Ends the session for good, once: the words, the event, a wake-up for the other queues. Returns
+ * err. */
+int ini_session_fail(struct brp_session *s, int err, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+enum ini_failure {                     /* how an attempt ended */
+		   INI_FAILED_SILENT,  /* no answer, or no way to it */
+		   INI_FAILED_REFUSED, /* at once, by a host that is there */
+		   INI_FAILED_USELESS, /* logged in, and lost before anything was done */
+};
+/* How long to wait before the next attempt, in ms. nr_failed >= 1: so many have. */
+uint64_t ini_backoff_ms(const struct brp_options *opt, unsigned int nr_failed, enum ini_failure how,
+			uint64_t *jitter);
+
+enum ini_identity {
+	INI_IDENTITY_SAME,
+	INI_IDENTITY_LARGER,   /* the same, but for its size */
+	INI_IDENTITY_OUTDATED, /* a reply from before another queue's login: ask again */
+	INI_IDENTITY_OTHER,    /* not what the application knows: *ret_err, why */
+};
+/* Whether this login reply is from the volume we know, its acknowledged data with it. Under
+ * session.lock; takes over what may change. */
+enum ini_identity ini_identity_check(struct brp_queue *q, const struct brp_login_reply *m,
+				     int *ret_err, char why[INI_ERROR_BYTES]);
+/* The session's first login. */
+void ini_identity_init(struct brp_session *s, const struct brp_login_reply *m);
+/* NULL, or in what the reply to another queue at the first connect differs. */
+const char *ini_identity_differs(const struct brp_login_reply *a, const struct brp_login_reply *b);
+
+/* A request of a volume that is_tracked was answered OK. False: by a target that has restarted
+ * since; not to be believed. */
+bool ini_stable_answered(struct brp_queue *q, const struct ini_slot *slot);
+uint64_t ini_stable_flush_sent(struct brp_session *s); /* the FLUSH's round */
+/* Acknowledged writes that no FLUSH has made stable, about (never 0 when there are some). After a
+ * new boot_seq. */
+uint64_t ini_stable_nr_unflushed(const struct brp_session *s);
 
 /* spin.c */
 uint64_t ini_spin_budget(struct brp_queue *q); /* for how long this wait may spin, in ns */
@@ -290,32 +425,50 @@ struct ini_listing {
 
 struct brp_session {
 	/* constant after start */
-	struct brp_options opt; /* resolved; pointers in it are not used after start */
+	struct brp_options opt; /* resolved; pointers to bytes in it are not used after start */
 	struct brp_uri uri;
 	struct brp_uuid host_uuid;
 	struct brp_uuid session_uuid;
 	char host_name[BRP_HOST_NAME_BYTES];
+	bool is_heir;                /* the session UUID was given: may take the session over */
 	struct ini_listing *listing; /* brp_list() */
 	struct fabric *fabric;
 	struct brp_queue **queues; /* opt.queues of them */
+	int failed_fd;             /* eventfd in every queue's epoll: the session has failed */
 
 	/* connecting */
-	uint64_t epoch;
-	struct addrinfo *addrs; /* owned */
-	struct addrinfo *addr;  /* being tried, or the one that worked */
-	uint64_t deadline_ns;   /* of everything */
+	struct addrinfo *addrs;      /* owned */
+	const struct addrinfo *addr; /* being tried, or the one that worked */
+	uint64_t deadline_ns;        /* of everything */
 	uint64_t attempt_deadline_ns;
 	unsigned int nr_started;
 	int fd;     /* epoll over the queues' epolls */
 	int result; /* of connecting: -EAGAIN, then for ever 0 or what went wrong */
-	bool is_connected;
-	bool has_answer; /* a target spoke to us at this address */
-	struct brp_hello_reply hello;
-	struct brp_login_reply login; /* of queue 0 */
+	bool has_taken_over;
+	bool is_ending; /* brp_disconnect() */
 
 	struct list mems;
-	struct ini_error error;
-	atomic_uint_least64_t size_blocks; /* any queue: RESIZED */
+
+	/* any queue, atomic */
+	atomic_uint_least64_t epoch;
+	atomic_bool is_connected;
+	atomic_bool has_failed;
+	struct ini_error error;            /* after connecting: why it failed for good */
+	atomic_uint_least64_t size_blocks; /* RESIZED */
+	atomic_uint_least64_t features;    /* of the newest connection */
+	/* write-back volumes (stable.c) */
+	atomic_uint_least64_t boot_seq;    /* grows when another boot id is seen */
+	atomic_uint_least64_t round;       /* FLUSHes sent + 1 */
+	atomic_uint_least64_t clean_round; /* writes acknowledged in an earlier one are stable */
+
+	/* control path only */
+	pthread_mutex_t lock;
+	struct brp_login_reply login; /* what we know of the volume: of the newest login */
+	unsigned int nr_down;         /* queues WAITING or TRYING */
+	uint64_t nr_reconnects;
+	uint64_t nr_retried;
+	uint64_t nr_digest_errors;
+	char why_down[INI_ERROR_BYTES]; /* of the last loss or failed attempt */
 };
 
 /* brp_connect_start() and brp_list(). */

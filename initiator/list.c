@@ -15,7 +15,8 @@ void ini_list_request(struct ini_conn *c)
 	void *buf = ini_conn_begin(c, LIST_BYTES);
 
 	if (!buf) {
-		ini_conn_close(c, -ENOBUFS, true);
+		ini_conn_close(c, ini_error_set(&c->why, -ENOBUFS, "no send slot for a LIST"),
+			       true);
 		return;
 	}
 	ini_conn_commit(c, brp_encode_list(buf, LIST_BYTES, &m));
@@ -53,7 +54,7 @@ void ini_list_reply(struct ini_conn *c, const void *buf, uint32_t bytes)
 	if (m.status != BRP_ST_OK) {
 		int err = brp_status_to_errno(m.status);
 
-		ini_error_set(&c->session->error, err, "%s refused to list its volumes: %s",
+		ini_error_set(&c->why, err, "%s refused to list its volumes: %s",
 			      fabric_conn_peer(c->fabric), brp_status_name(m.status));
 		ini_conn_close(c, err, false);
 		return;

@@ -22,7 +22,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-int ini_merge_open(struct brp_queue *q, uint32_t max_message_bytes)
+void ini_merge_resize(struct brp_queue *q, uint32_t max_message_bytes)
 {
 	const struct brp_options *opt = &q->session->opt;
 	struct ini_merge *m = &q->merge;
@@ -30,15 +30,24 @@ int ini_merge_open(struct brp_queue *q, uint32_t max_message_bytes)
 	uint32_t wanted = opt->merge == BRP_MERGE_OFF ? 1 : opt->merge_max_requests;
 	uint32_t fitting = (message_bytes - BRP_HEADER_BYTES) / BRP_REQUEST_BYTES;
 	uint32_t allowed = MIN(wanted, q->limits.max_requests);
-	uint32_t room, ring = 1;
+	uint32_t room;
 
-	m->mode = opt->merge;
-	m->window_ns = opt->merge_window_us * NS_PER_US;
-	m->max_bytes = opt->merge_max_bytes;
 	m->max_requests = MIN(allowed, fitting);
 	room = message_bytes - BRP_HEADER_BYTES - m->max_requests * BRP_REQUEST_BYTES;
 	m->max_capsule_bytes = MIN(room, BRP_MAX_CAPSULE_BYTES);
 	m->in_capsule_bytes = MIN(q->limits.in_capsule_bytes, m->max_capsule_bytes);
+}
+
+int ini_merge_open(struct brp_queue *q, uint32_t max_message_bytes)
+{
+	const struct brp_options *opt = &q->session->opt;
+	struct ini_merge *m = &q->merge;
+	uint32_t ring = 1;
+
+	m->mode = opt->merge;
+	m->window_ns = opt->merge_window_us * NS_PER_US;
+	m->max_bytes = opt->merge_max_bytes;
+	ini_merge_resize(q, max_message_bytes);
 	while (ring < q->nr_slots)
 		ring *= 2;
 	m->mask = ring - 1;
@@ -76,6 +85,32 @@ static struct ini_slot *gathered(const struct brp_queue *q, uint32_t i, uint16_t
 {
 	*ret_index = q->merge.fifo[(q->merge.head + i) & q->merge.mask];
 	return &q->slots[*ret_index];
+}
+
+static int by_seq(const void *a, const void *b, void *arg)
+{
+	const struct brp_queue *q = arg;
+	uint64_t seq_a = q->slots[*(const uint16_t *)a].seq;
+	uint64_t seq_b = q->slots[*(const uint16_t *)b].seq;
+
+	return seq_a < seq_b ? -1 : seq_a > seq_b;
+}
+
+void ini_merge_refill(struct brp_queue *q)
+{
+	struct ini_merge *m = &q->merge;
+
+	ini_merge_clear(q);
+	m->head = 0;
+	for (uint32_t i = 0; i < q->nr_slots; i++) {
+		if (q->slots[i].state != INI_SLOT_GATHERED)
+			continue;
+		m->fifo[m->count++] = (uint16_t)i;
+		m->capsule_bytes += capsule_bytes(m, &q->slots[i]);
+	}
+	qsort_r(m->fifo, m->count, sizeof(*m->fifo), by_seq, q);
+	m->is_blocked = true;
+	m->blocked_reason = INI_SENT_KICK;
 }
 
 /* ---- messages -------------------------------------------------------------------------------- */
@@ -128,7 +163,7 @@ static int place_data(struct brp_queue *q, uint16_t index, uint32_t offset, stru
 
 static int encode(struct brp_queue *q, uint16_t index, void *at, uint32_t offset, struct iovec *iov)
 {
-	const struct ini_slot *slot = &q->slots[index];
+	struct ini_slot *slot = &q->slots[index];
 	struct brp_request r = {
 		.op = slot->op,
 		.flags = slot->flags,
@@ -138,6 +173,8 @@ static int encode(struct brp_queue *q, uint16_t index, void *at, uint32_t offset
 	};
 	int err = place_data(q, index, offset, iov, &r);
 
+	if (unlikely(slot->op == BRP_OP_FLUSH))
+		slot->flush_round = ini_stable_flush_sent(q->session);
 	if (err == 0)
 		brp_encode_request(at, &r);
 	return err;
@@ -207,7 +244,7 @@ static int send_message(struct brp_queue *q, uint32_t n, enum ini_reason reason)
 	 */
 	mark_sent(q, n);
 	if (err < 0) {
-		ini_error_set(&q->session->error, err, "sending to %s failed",
+		ini_error_set(&q->conn->why, err, "sending to %s failed",
 			      fabric_conn_peer(q->conn->fabric));
 		ini_conn_close(q->conn, err, true);
 		return err;

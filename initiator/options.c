@@ -28,7 +28,9 @@ static void set_defaults(struct brp_options *o)
 		o->merge_max_requests ? o->merge_max_requests : BRP_MAX_JUMBO_REQUESTS;
 	o->connect_timeout_ms =
 		o->connect_timeout_ms ? o->connect_timeout_ms : INI_DEFAULT_CONNECT_MS;
-	if (o->keepalive_ms == BRP_KEEPALIVE_NEVER)
+	if (o->keepalive_ms == 0)
+		o->keepalive_ms = INI_DEFAULT_KEEPALIVE_MS;
+	else if (o->keepalive_ms == BRP_KEEPALIVE_NEVER)
 		o->keepalive_ms = 0; /* as the wire has it */
 	if (o->reconnect_delay_ms == 0)
 		o->reconnect_delay_ms = INI_DEFAULT_DELAY_MS;

@@ -4,7 +4,12 @@
  * after ini_queue_open().
  *
  *	brp_submit ──▶ slot GATHERED ──merge.c──▶ SENT ──RESPONSE or notice──▶ FREE, done()
- *	                     └──────── connection closed ────────────────────▶ FREE, done(error)
+ *	                     ▲ └──────────────────┘ │
+ *	                     └── connection lost ───┘
+ *	               session failed: every slot ──▶ FREE, done(error)
+ *
+ * A login after a loss may grant fewer tags than there are requests: what has no tag is PARKED
+ *until a slot gets free (regrant.c).
  *
  * done() may submit again: a slot is free and all figures are right before it is called. It is
  * called only from fabric_poll()'s callbacks, so brp_submit() never calls it and nothing recurses.
@@ -30,6 +35,8 @@ int ini_queue_create(struct brp_session *s, unsigned int index, struct brp_queue
 	q->session = s;
 	q->index = index;
 	q->timer_fd = -1;
+	q->timer_ns = INI_FOREVER;
+	q->closed_error = -ENOTCONN;
 	list_init(&q->splitting);
 	list_init(&q->free_parents);
 	q->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -76,15 +83,17 @@ static void set_limits(struct brp_queue *q, const struct brp_login_reply *m)
 	};
 	q->block_shift = (unsigned int)__builtin_ctz(m->block_bytes);
 	q->keepalive_ns = m->keepalive_ms * NS_PER_MS;
+	q->next_tick_ns = 0;
+	q->silent_ticks = 0;
 	q->login = *m;
-	if (q->index == 0)
-		atomic_store(&q->session->size_blocks, m->size_blocks);
+	q->dirt.is_tracked |= m->cache == BRP_CACHE_WRITE_BACK;
 }
 
 int ini_queue_open(struct brp_queue *q, const struct brp_login_reply *m)
 {
 	set_limits(q, m);
 	q->nr_slots = m->queue_depth;
+	q->nr_usable = q->nr_slots;
 	q->slots = calloc(q->nr_slots, sizeof(*q->slots));
 	q->parents = calloc(q->nr_slots, sizeof(*q->parents));
 	if (!q->slots || !q->parents)
@@ -94,7 +103,41 @@ int ini_queue_open(struct brp_queue *q, const struct brp_login_reply *m)
 		list_add_tail(&q->free_parents, &q->parents[i].link);
 	}
 	q->first_free = 0;
-	return ini_merge_open(q, q->session->hello.max_message_bytes);
+	return ini_merge_open(q, q->conn->hello.max_message_bytes);
+}
+
+unsigned int ini_queue_requeue(struct brp_queue *q)
+{
+	unsigned int nr_sent = q->on_wire;
+
+	for (uint32_t i = 0; i < q->nr_slots; i++) {
+		struct ini_slot *slot = &q->slots[i];
+
+		if (slot->state == INI_SLOT_FREE)
+			continue;
+		/* The fabric forgot the old connection's memory; a late answer to the old tag would
+		 * be one of another epoch, and of another generation as well. */
+		slot->is_exposed = false;
+		slot->generation += slot->state == INI_SLOT_SENT;
+		slot->state = INI_SLOT_GATHERED;
+	}
+	q->on_wire = 0;
+	q->fresh = 0;
+	q->nr_parked = 0;
+	ini_merge_refill(q);
+	return nr_sent;
+}
+
+int ini_queue_reopen(struct brp_queue *q, const struct brp_login_reply *m)
+{
+	set_limits(q, m);
+	q->nr_usable = MIN(m->queue_depth, q->nr_slots);
+	if (ini_regrant_longest(q) > q->limits.max_transfer_bytes)
+		return -EMSGSIZE;
+	ini_regrant_tags(q);
+	ini_merge_resize(q, q->conn->hello.max_message_bytes);
+	ini_merge_refill(q);
+	return 0;
 }
 
 /* ---- completion ------------------------------------------------------------------------------ */
@@ -102,7 +145,6 @@ int ini_queue_open(struct brp_queue *q, const struct brp_login_reply *m)
 static void slot_free(struct brp_queue *q, struct ini_slot *slot, uint16_t index)
 {
 	slot->state = INI_SLOT_FREE;
-	slot->parent = NULL;
 	slot->next_free = q->first_free;
 	q->first_free = index;
 }
@@ -128,6 +170,16 @@ static void call_done(struct brp_queue *q, void (*done)(void *arg, int result), 
 
 static void send_parts(struct brp_queue *q);
 
+/* A slot that was free: what waits for a tag goes before what the user submits next. */
+static void unpark(struct brp_queue *q)
+{
+	uint16_t index = q->first_free;
+
+	q->first_free = q->slots[index].next_free;
+	ini_regrant_unpark(q, index);
+	ini_merge_add(q, index);
+}
+
 static void parent_part_done(struct ini_parent *p, int result)
 {
 	p->nr_parts--;
@@ -152,8 +204,8 @@ static void parent_finish(struct brp_queue *q, struct ini_parent *p)
 static void complete(struct brp_queue *q, uint16_t index, int result)
 {
 	struct ini_slot *slot = &q->slots[index];
-	struct ini_parent *parent = slot->parent;
-	void (*done)(void *arg, int result) = slot->done;
+	struct ini_parent *parent = slot->is_part ? slot->parent : NULL;
+	void (*done)(void *arg, int result) = slot->done; /* not of a part */
 	void *arg = slot->arg;
 
 	if (slot->state == INI_SLOT_SENT)
@@ -164,6 +216,8 @@ static void complete(struct brp_queue *q, uint16_t index, int result)
 	}
 	count_completion(q, slot, result);
 	slot_free(q, slot, index);
+	if (unlikely(q->nr_parked > 0))
+		unpark(q);
 	if (unlikely(parent != NULL))
 		parent_part_done(parent, result);
 	/* A slot got free: I/O being split goes before what the user submits next. */
@@ -188,6 +242,27 @@ static struct ini_slot *find_sent(struct brp_queue *q, uint32_t tag)
 	return slot;
 }
 
+/* False: the connection is no good any more. */
+static bool answered(struct brp_queue *q, const struct brp_completion *completion)
+{
+	const struct ini_slot *slot = find_sent(q, completion->tag);
+
+	if (unlikely(!slot)) {
+		ini_conn_protocol_error(q->conn, "completion of a tag not in flight");
+		return false;
+	}
+	if (q->dirt.is_tracked && completion->status == BRP_ST_OK &&
+	    unlikely(!ini_stable_answered(q, slot))) {
+		ini_conn_close(
+			q->conn,
+			ini_error_set(&q->conn->why, -ECONNRESET, "the target has restarted since"),
+			true);
+		return false;
+	}
+	complete(q, brp_tag_index(completion->tag), brp_status_to_errno(completion->status));
+	return true;
+}
+
 void ini_queue_response(struct brp_queue *q, const void *buf, uint32_t bytes)
 {
 	struct brp_completion completions[BRP_MAX_RESPONSES];
@@ -199,12 +274,8 @@ void ini_queue_response(struct brp_queue *q, const void *buf, uint32_t bytes)
 	}
 	q->stats.responses++;
 	for (int i = 0; i < n; i++) {
-		if (unlikely(!find_sent(q, completions[i].tag))) {
-			ini_conn_protocol_error(q->conn, "completion of a tag not in flight");
+		if (unlikely(!answered(q, &completions[i])))
 			return;
-		}
-		complete(q, brp_tag_index(completions[i].tag),
-			 brp_status_to_errno(completions[i].status));
 	}
 }
 
@@ -222,10 +293,10 @@ void ini_queue_notice(struct brp_queue *q, uint32_t tag)
 
 void ini_queue_fail_all(struct brp_queue *q, int err)
 {
-	q->is_up = false;
 	if (!q->slots)
 		return;
 	ini_merge_clear(q);
+	q->nr_parked = 0;
 	while (!list_empty(&q->splitting)) {
 		struct ini_parent *p = list_entry(list_pop(&q->splitting), struct ini_parent, link);
 
@@ -253,9 +324,14 @@ static void issue(struct brp_queue *q, const struct brp_io *io, uint64_t offset,
 	q->first_free = slot->next_free;
 	slot->buf = has_data ? (char *)io->buf + (offset - io->offset) : NULL;
 	slot->mem = has_data ? io->mem->fabric : NULL;
-	slot->done = io->done;
-	slot->arg = io->arg;
-	slot->parent = parent;
+	slot->is_part = parent != NULL;
+	if (unlikely(parent != NULL)) {
+		slot->parent = parent;
+	} else {
+		slot->done = io->done;
+		slot->arg = io->arg;
+	}
+	slot->seq = q->next_seq++;
 	slot->lba = offset >> q->block_shift;
 	slot->blocks = (uint32_t)(bytes >> q->block_shift);
 	slot->bytes = has_data ? (uint32_t)bytes : 0;
@@ -378,8 +454,8 @@ int brp_submit(struct brp_queue *q, const struct brp_io *io)
 {
 	int r;
 
-	if (unlikely(!q->is_up))
-		return -ENOTCONN;
+	if (unlikely(!q->is_open))
+		return q->closed_error;
 	if (unlikely(!io->done))
 		return -EINVAL;
 	r = check_flags(q, io);

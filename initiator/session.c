@@ -20,9 +20,11 @@
 #include <string.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
-#define STEP_MS 100
+#define STEP_MS       100
+#define TAKEOVER_STEP 0x10000u /* epochs */
 
 /* ---- making ---------------------------------------------------------------------------------- */
 
@@ -66,9 +68,13 @@ static int make_queues(struct brp_session *s)
 		return ini_last_error_set(-ENOMEM, "out of memory");
 	for (unsigned int i = 0; i < s->opt.queues; i++) {
 		struct epoll_event ev = {.events = EPOLLIN};
+		struct epoll_event failed = {.events = EPOLLIN | EPOLLET, .data.fd = s->failed_fd};
 		int r = ini_queue_create(s, i, &s->queues[i]);
 
 		if (r == 0 && epoll_ctl(s->fd, EPOLL_CTL_ADD, s->queues[i]->epoll_fd, &ev) < 0)
+			r = -errno;
+		if (r == 0 &&
+		    epoll_ctl(s->queues[i]->epoll_fd, EPOLL_CTL_ADD, s->failed_fd, &failed) < 0)
 			r = -errno;
 		if (r < 0)
 			return ini_last_error_set(r, "cannot make queue %u: %s", i, strerror(-r));
@@ -80,14 +86,17 @@ static int make_identity(struct brp_session *s)
 {
 	int r = ini_ident_host(&s->opt, &s->host_uuid);
 
-	if (s->opt.session_uuid)
+	s->is_heir = s->opt.session_uuid != NULL;
+	if (s->is_heir)
 		memcpy(s->session_uuid.b, s->opt.session_uuid, sizeof(s->session_uuid.b));
 	else if (r == 0)
 		r = ini_ident_random(&s->session_uuid);
 	if (r < 0)
 		return ini_last_error_set(r, "no random numbers: %s", strerror(-r));
 	ini_ident_host_name(&s->opt, s->host_name);
-	s->epoch = 1;
+	atomic_store(&s->epoch, 1);
+	atomic_store(&s->round, 1);
+	atomic_store(&s->clean_round, 1);
 	s->opt.host_name = NULL; /* the caller's, not kept */
 	s->opt.host_uuid = NULL;
 	s->opt.session_uuid = NULL;
@@ -100,7 +109,8 @@ static int session_init(struct brp_session *s, const char *uri, const struct brp
 
 	list_init(&s->mems);
 	s->fd = epoll_create1(EPOLL_CLOEXEC);
-	if (s->fd < 0)
+	s->failed_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->fd < 0 || s->failed_fd < 0)
 		return ini_last_error_set(-errno, "no descriptor: %s", strerror(errno));
 	r = ini_options_resolve(opt, &s->opt);
 	if (s->listing)
@@ -151,12 +161,11 @@ static int start_queue(struct brp_session *s, struct brp_queue *q)
 	set_params(s, &q->params);
 	r = ini_conn_create(q, s->addr->ai_addr, s->addr->ai_addrlen, &q->params, &q->conn);
 	if (r < 0)
-		return ini_error_set(&s->error, r, "cannot connect to %s: %s", s->uri.host,
-				     strerror(-r));
+		return ini_error_set(&s->error, r, "%s", brp_last_error());
 	r = ini_wait_attach(q);
 	if (r < 0)
 		ini_conn_close(q->conn,
-			       ini_error_set(&s->error, r, "cannot wait for a connection: %s",
+			       ini_error_set(&q->conn->why, r, "cannot wait for a connection: %s",
 					     strerror(-r)),
 			       true);
 	return 0;
@@ -190,23 +199,58 @@ static int start_first_queue(struct brp_session *s)
 	return r;
 }
 
-/* Queue 0 never got an answer from this address. */
-static int next_address(struct brp_session *s)
+static int connect_failed(struct brp_session *s, const struct brp_queue *q)
+{
+	return ini_error_set(&s->error, q->conn->error, "%s", ini_error_text(&q->conn->why));
+}
+
+static int restart_first_queue(struct brp_session *s, const struct addrinfo *addr)
 {
 	struct brp_queue *q = s->queues[0];
-	int err = q->conn->error;
 
-	if (!s->addr->ai_next || now_ns() >= s->deadline_ns)
-		return err;
 	ini_conn_destroy(q->conn);
 	q->conn = NULL;
-	s->addr = s->addr->ai_next;
+	s->addr = addr;
 	return start_first_queue(s);
+}
+
+/*
+ * Our session UUID was given and a process before us used it: the target knows a newer epoch, or
+ * the queue is connected still. We log in with an epoch that shuts it out. One more would be what
+ * the predecessor itself takes next, should it live, and then both would be one session: ours lies
+ * far ahead, at a random place.
+ */
+static bool may_take_over(struct brp_session *s, const struct ini_conn *c)
+{
+	struct brp_uuid random;
+	uint16_t more;
+
+	if (!s->is_heir || s->has_taken_over || now_ns() >= s->deadline_ns)
+		return false;
+	if (c->refusal != BRP_ST_STALE_EPOCH && c->refusal != BRP_ST_BUSY)
+		return false;
+	if (ini_ident_random(&random) < 0)
+		return false;
+	memcpy(&more, random.b, sizeof(more));
+	s->has_taken_over = true;
+	atomic_store(&s->epoch, MAX(c->refusal_epoch, c->login_epoch) + TAKEOVER_STEP + more);
+	return true;
+}
+
+/* Queue 0 has failed to connect. An address that never answered may have a better neighbour. */
+static int retry_first_queue(struct brp_session *s)
+{
+	struct brp_queue *q = s->queues[0];
+
+	if (may_take_over(s, q->conn))
+		return restart_first_queue(s, s->addr);
+	if (q->conn->has_answer || !s->addr->ai_next || now_ns() >= s->deadline_ns)
+		return connect_failed(s, q);
+	return restart_first_queue(s, s->addr->ai_next);
 }
 
 static int start_other_queues(struct brp_session *s)
 {
-	s->login = s->queues[0]->login;
 	s->attempt_deadline_ns = s->deadline_ns;
 	for (; s->nr_started < s->opt.queues; s->nr_started++) {
 		int r = start_queue(s, s->queues[s->nr_started]);
@@ -221,9 +265,10 @@ static void check_deadline(struct brp_session *s, struct brp_queue *q)
 {
 	if (ini_conn_is_over(q->conn) || now_ns() < s->attempt_deadline_ns)
 		return;
-	ini_error_set(
-		&s->error, -ETIMEDOUT, "%s: no %s within %u ms", fabric_conn_peer(q->conn->fabric),
-		q->conn->state == BRP_CONN_NEW ? "answer" : "login", s->opt.connect_timeout_ms);
+	ini_error_set(&q->conn->why, -ETIMEDOUT, "%s: no %s within %u ms",
+		      fabric_conn_peer(q->conn->fabric),
+		      q->conn->state == BRP_CONN_NEW ? "answer" : "login",
+		      s->opt.connect_timeout_ms);
 	ini_conn_close(q->conn, -ETIMEDOUT, true);
 }
 
@@ -236,7 +281,7 @@ static void step_queue(struct brp_session *s, struct brp_queue *q)
 	do {
 		while (ini_wait_pass(q) > 0 && q->conn->state != BRP_CONN_CLOSED)
 			;
-	} while (q->conn->state != BRP_CONN_CLOSED && fabric_arm(q->conn->fabric) > 0);
+	} while (q->conn->state != BRP_CONN_CLOSED && !ini_wait_arm(q));
 	check_deadline(s, q);
 	ini_conn_check_close(q->conn);
 }
@@ -259,11 +304,9 @@ static int step(struct brp_session *s)
 			nr_ready += is_queue_ready(s, q);
 			continue;
 		}
-		/* The session is as its queues; but an address that never answered may have a
-		 * better neighbour. */
-		if (s->nr_started > 1 || s->has_answer)
-			return q->conn->error;
-		r = next_address(s);
+		if (s->nr_started > 1)
+			return connect_failed(s, q);
+		r = retry_first_queue(s);
 		return r < 0 ? r : -EAGAIN;
 	}
 	if (nr_ready < s->nr_started)
@@ -285,7 +328,9 @@ int brp_connect_step(struct brp_session *s)
 	/* From here on each queue's descriptors are its user's. */
 	for (unsigned int i = 0; i < s->opt.queues; i++)
 		epoll_ctl(s->fd, EPOLL_CTL_DEL, s->queues[i]->epoll_fd, NULL);
-	s->is_connected = true;
+	if (!s->listing)
+		ini_recover_begin(s);
+	atomic_store(&s->is_connected, true);
 	return 0;
 }
 
@@ -304,7 +349,9 @@ int ini_session_start(const char *uri, const struct brp_options *opt, struct ini
 		return ini_last_error_set(-ENOMEM, "out of memory");
 	s->listing = listing;
 	s->fd = -1;
+	s->failed_fd = -1;
 	s->result = -EAGAIN;
+	pthread_mutex_init(&s->lock, NULL);
 	r = session_init(s, uri, opt);
 	if (r == 0) {
 		s->deadline_ns = now_ns() + s->opt.connect_timeout_ms * NS_PER_MS;
@@ -360,23 +407,25 @@ int brp_connect(const char *uri, const struct brp_options *opt, struct brp_sessi
  * is aborted. */
 static void wait_closed(struct brp_queue *q)
 {
-	while (q->conn->state != BRP_CONN_CLOSED) {
+	while (q->conn && q->conn->state != BRP_CONN_CLOSED) {
 		if (ini_wait_pass(q) > 0)
 			continue;
 		ini_conn_check_close(q->conn);
-		if (fabric_arm(q->conn->fabric) == 0)
+		if (ini_wait_arm(q))
 			(void)ini_wait_sleep(q, STEP_MS * NS_PER_MS);
 	}
+	ini_recover_step(q); /* between two connections: completes what waits */
 }
 
 static void end_queues(struct brp_session *s)
 {
+	s->is_ending = true;
 	for (unsigned int i = 0; i < s->opt.queues; i++) {
 		if (s->queues[i] && s->queues[i]->conn)
 			ini_conn_goodbye(s->queues[i]->conn);
 	}
 	for (unsigned int i = 0; i < s->opt.queues; i++) {
-		if (s->queues[i] && s->queues[i]->conn)
+		if (s->queues[i])
 			wait_closed(s->queues[i]);
 		ini_queue_destroy(s->queues[i]);
 	}
@@ -395,5 +444,8 @@ void brp_disconnect(struct brp_session *s)
 		freeaddrinfo(s->addrs);
 	if (s->fd >= 0)
 		close(s->fd);
+	if (s->failed_fd >= 0)
+		close(s->failed_fd);
+	pthread_mutex_destroy(&s->lock);
 	free(s);
 }

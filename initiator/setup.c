@@ -13,8 +13,7 @@
 static void no_slot(struct ini_conn *c)
 {
 	/* Nothing else was sent: the fabric broke its promise of send_count slots. */
-	ini_conn_close(c, ini_error_set(&c->session->error, -ENOBUFS, "no send slot for a login"),
-		       true);
+	ini_conn_close(c, ini_error_set(&c->why, -ENOBUFS, "no send slot for a login"), true);
 }
 
 /* Offered and insisted on. Where the transport has digests of its own, asking for them is answered
@@ -46,11 +45,11 @@ void ini_setup_hello(struct ini_conn *c)
 
 static void send_login(struct ini_conn *c)
 {
-	const struct brp_session *s = c->session;
+	struct brp_session *s = c->session;
 	struct brp_login m = {
 		.host_uuid = s->host_uuid,
 		.session_uuid = s->session_uuid,
-		.epoch = s->epoch,
+		.epoch = atomic_load(&s->epoch),
 		.queue_index = (uint16_t)c->queue->index,
 		.queue_count = (uint16_t)s->opt.queues,
 		.queue_depth = s->opt.queue_depth,
@@ -70,13 +69,14 @@ static void send_login(struct ini_conn *c)
 		memcpy(m.volume_name, s->uri.volume_name, sizeof(m.volume_name));
 	}
 	memcpy(m.host_name, s->host_name, sizeof(m.host_name));
+	c->login_epoch = m.epoch;
 	ini_conn_commit(c, brp_encode_login(buf, LOGIN_BYTES, &m));
 	ini_conn_flush(c);
 }
 
 static void refused_hello(struct ini_conn *c, const struct brp_hello_reply *m)
 {
-	struct ini_error *e = &c->session->error;
+	struct ini_error *e = &c->why;
 	const char *peer = fabric_conn_peer(c->fabric);
 	int err = brp_status_to_errno(m->status);
 
@@ -91,6 +91,7 @@ static void refused_hello(struct ini_conn *c, const struct brp_hello_reply *m)
 	else
 		ini_error_set(e, err, "%s refused the connection: %s", peer,
 			      brp_status_name(m->status));
+	c->is_final = m->status == BRP_ST_BAD_VERSION;
 	ini_conn_close(c, err, false);
 }
 
@@ -111,7 +112,7 @@ void ini_setup_hello_reply(struct ini_conn *c, const void *buf, uint32_t bytes)
 		ini_conn_protocol_error(c, "malformed HELLO_REPLY");
 		return;
 	}
-	c->session->has_answer = true;
+	c->has_answer = true;
 	if (m.status != BRP_ST_OK) {
 		refused_hello(c, &m);
 		return;
@@ -128,25 +129,12 @@ void ini_setup_hello_reply(struct ini_conn *c, const void *buf, uint32_t bytes)
 	}
 	if (m.features & BRP_FEATURE_DIGEST)
 		enable_digest(c);
-	c->session->hello = m;
+	c->hello = m;
 	ini_conn_set_state(c, BRP_CONN_GREETED);
 	if (c->session->listing)
 		ini_list_request(c);
 	else
 		send_login(c);
-}
-
-const char *ini_setup_compare(const struct brp_login_reply *first, const struct brp_login_reply *m)
-{
-	if (!brp_uuid_equal(&first->volume_uuid, &m->volume_uuid))
-		return "another volume UUID";
-	if (first->generation != m->generation)
-		return "another volume generation";
-	if (!brp_uuid_equal(&first->boot_id, &m->boot_id))
-		return "another boot id";
-	if (first->block_bytes != m->block_bytes)
-		return "another block size";
-	return NULL;
 }
 
 static const char *volume_text(const struct brp_uri *uri, char uuid_text[37])
@@ -162,9 +150,12 @@ static void refused_login(struct ini_conn *c, const struct brp_login_reply *m)
 	char uuid_text[37];
 	int err = brp_status_to_errno(m->status);
 
-	ini_error_set(&c->session->error, err, "%s refused volume %s: %s%s%s",
-		      fabric_conn_peer(c->fabric), volume_text(&c->session->uri, uuid_text),
-		      brp_status_name(m->status), m->reason[0] ? ": " : "", m->reason);
+	ini_error_set(&c->why, err, "%s refused volume %s: %s%s%s", fabric_conn_peer(c->fabric),
+		      volume_text(&c->session->uri, uuid_text), brp_status_name(m->status),
+		      m->reason[0] ? ": " : "", m->reason);
+	c->refusal = m->status;
+	c->refusal_epoch = m->epoch;
+	c->is_final = m->status == BRP_ST_DENIED;
 	ini_conn_close(c, err, false);
 }
 
@@ -175,15 +166,41 @@ static const char *check_grant(const struct ini_conn *c, const struct brp_login_
 
 	if (m->queue_depth > s->opt.queue_depth)
 		return "LOGIN_REPLY grants more than was asked for";
-	if (m->epoch != s->epoch)
+	if (m->epoch != c->login_epoch)
 		return "LOGIN_REPLY admits another epoch";
 	if (m->size_blocks > UINT64_MAX / m->block_bytes)
 		return "LOGIN_REPLY with an impossible size";
 	if (s->uri.by_uuid && !brp_uuid_equal(&s->uri.volume_uuid, &m->volume_uuid))
 		return "LOGIN_REPLY for another volume";
-	if (c->queue->index > 0 && ini_setup_compare(&s->login, m))
+	if (c->queue->link.state == INI_LINK_FIRST && c->queue->index > 0 &&
+	    ini_identity_differs(&s->login, m))
 		return "LOGIN_REPLY differs from that of the session's first connection";
 	return NULL;
+}
+
+void ini_setup_ready(struct ini_conn *c, uint64_t epoch)
+{
+	c->epoch = (uint32_t)epoch;
+	c->is_admitted = true;
+	atomic_store(&c->session->features, c->hello.features);
+	ini_conn_set_state(c, BRP_CONN_READY);
+	c->queue->is_up = true;
+	c->queue->is_open = true;
+}
+
+static void admitted_first(struct brp_queue *q, const struct brp_login_reply *m)
+{
+	int r = ini_queue_open(q, m);
+
+	if (r < 0) {
+		ini_error_set(&q->conn->why, r, "no memory for a queue of %u requests",
+			      m->queue_depth);
+		ini_conn_close(q->conn, r, true);
+		return;
+	}
+	if (q->index == 0)
+		ini_identity_init(q->session, m);
+	ini_setup_ready(q->conn, m->epoch);
 }
 
 void ini_setup_login_reply(struct ini_conn *c, const void *buf, uint32_t bytes)
@@ -191,7 +208,6 @@ void ini_setup_login_reply(struct ini_conn *c, const void *buf, uint32_t bytes)
 	struct brp_queue *q = c->queue;
 	struct brp_login_reply m;
 	const char *what;
-	int r;
 
 	if (c->session->listing || brp_decode_login_reply(buf, bytes, &m) < 0) {
 		ini_conn_protocol_error(c, "malformed or unasked LOGIN_REPLY");
@@ -206,14 +222,8 @@ void ini_setup_login_reply(struct ini_conn *c, const void *buf, uint32_t bytes)
 		ini_conn_protocol_error(c, what);
 		return;
 	}
-	r = ini_queue_open(q, &m);
-	if (r < 0) {
-		ini_error_set(&c->session->error, r, "no memory for a queue of %u requests",
-			      m.queue_depth);
-		ini_conn_close(c, r, true);
-		return;
-	}
-	c->epoch = (uint32_t)m.epoch;
-	ini_conn_set_state(c, BRP_CONN_READY);
-	q->is_up = true;
+	if (q->link.state == INI_LINK_FIRST)
+		admitted_first(q, &m);
+	else
+		ini_recover_admitted(q, &m);
 }

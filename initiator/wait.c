@@ -16,9 +16,9 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#define WINDOW_SPIN_NS   (200 * NS_PER_US) /* the kernel's timer slack would spoil shorter sleeps */
-#define MAX_PASSES       64u               /* of brp_poll() without a completion */
-#define MAX_SILENT_TICKS 3u
+#define WINDOW_SPIN_NS (200 * NS_PER_US) /* the kernel's timer slack would spoil shorter sleeps */
+#define MAX_PASSES     64u               /* of brp_poll() without a completion */
+#define SILENT_TICKS   3u
 
 /* ---- descriptors ----------------------------------------------------------------------------- */
 
@@ -26,7 +26,7 @@ static int set_fds(struct brp_queue *q, int op)
 {
 	struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET};
 	int fds[FABRIC_MAX_FDS];
-	int n = fabric_conn_fds(q->conn->fabric, fds);
+	int n = !q->conn ? 0 : fabric_conn_fds(q->conn->fabric, fds);
 
 	for (int i = 0; i < n; i++) {
 		ev.data.fd = fds[i];
@@ -41,18 +41,24 @@ int ini_wait_attach(struct brp_queue *q)
 	return set_fds(q, EPOLL_CTL_ADD);
 }
 
-/* Takes the events off epoll's ready list, so that only new ones make it readable. True: there were
- * some. */
-static bool drain_events(struct brp_queue *q)
-{
-	struct epoll_event events[FABRIC_MAX_FDS + 1];
-	uint64_t expirations;
+#define MAX_EVENTS (FABRIC_MAX_FDS + 2) /* the timer, the session's failed_fd */
 
-	if (epoll_wait(q->epoll_fd, events, FABRIC_MAX_FDS + 1, 0) <= 0)
-		return false;
-	if (q->timer_fd >= 0)
+/* Waits for events and takes them off epoll's ready list, so that only new ones make it readable.
+ * As epoll_wait(). */
+static int take_events(struct brp_queue *q, int timeout_ms)
+{
+	struct epoll_event events[MAX_EVENTS];
+	int n = epoll_wait(q->epoll_fd, events, MAX_EVENTS, timeout_ms);
+
+	for (int i = 0; i < n; i++) {
+		uint64_t expirations;
+
+		if (events[i].data.fd != q->timer_fd || q->timer_fd < 0)
+			continue;
 		(void)!read(q->timer_fd, &expirations, sizeof(expirations));
-	return true;
+		q->timer_ns = INI_FOREVER;
+	}
+	return n;
 }
 
 static bool sleep_short(struct brp_queue *q, uint64_t ns)
@@ -62,21 +68,25 @@ static bool sleep_short(struct brp_queue *q, uint64_t ns)
 	int r = ppoll(&pfd, 1, &ts, NULL);
 
 	if (r > 0)
-		(void)drain_events(q);
+		(void)take_events(q, 0);
 	return r >= 0;
 }
 
 /* False: a signal was caught. */
 bool ini_wait_sleep(struct brp_queue *q, uint64_t ns)
 {
-	struct epoll_event events[FABRIC_MAX_FDS + 1];
 	int ms = -1;
 
 	if (ns < 10 * NS_PER_MS) /* epoll_wait() would round */
 		return sleep_short(q, ns);
 	if (ns < INT32_MAX * NS_PER_MS)
 		ms = (int)((ns + NS_PER_MS - 1) / NS_PER_MS);
-	return epoll_wait(q->epoll_fd, events, FABRIC_MAX_FDS + 1, ms) >= 0;
+	return take_events(q, ms) >= 0;
+}
+
+bool ini_wait_arm(struct brp_queue *q)
+{
+	return !q->conn || q->conn->state == BRP_CONN_CLOSED || fabric_arm(q->conn->fabric) <= 0;
 }
 
 /* ---- one pass -------------------------------------------------------------------------------- */
@@ -84,10 +94,13 @@ bool ini_wait_sleep(struct brp_queue *q, uint64_t ns)
 int ini_wait_pass(struct brp_queue *q)
 {
 	uint64_t before = q->stats.completions;
-	int r;
+	int r = 0;
 
+	if (unlikely(!q->is_up))
+		ini_recover_step(q);
 	q->is_polling = true;
-	r = fabric_poll(q->conn->fabric);
+	if (likely(q->conn != NULL))
+		r = fabric_poll(q->conn->fabric);
 	q->is_polling = false;
 	q->fresh = 0;
 	if (q->is_up)
@@ -100,7 +113,15 @@ int ini_wait_pass(struct brp_queue *q)
 
 static bool is_gone(const struct brp_queue *q)
 {
-	return q->conn->state == BRP_CONN_CLOSED;
+	return q->link.state == INI_LINK_DEAD;
+}
+
+/* Why it is gone. */
+static int gone_error(const struct brp_queue *q)
+{
+	int err = ini_error_code(&q->session->error);
+
+	return err ? err : -ENOTCONN;
 }
 
 /* ---- timers ---------------------------------------------------------------------------------- */
@@ -108,15 +129,15 @@ static bool is_gone(const struct brp_queue *q)
 /*
  * Every keepalive_ms: if nothing was sent since the last tick, a KEEPALIVE goes, so the target
  * hears from us at least every second tick (it waits for three, protocol.md 4.2). If nothing came
- * for three ticks although we asked, the target or the way to it is dead.
+ * for three ticks although we asked at the first two, the target or the way to it is dead.
  */
 static void keepalive_tick(struct brp_queue *q)
 {
 	struct ini_conn *c = q->conn;
 
 	q->silent_ticks = c->nr_received ? 0 : q->silent_ticks + 1;
-	if (q->silent_ticks > MAX_SILENT_TICKS) {
-		ini_error_set(&q->session->error, -ETIMEDOUT, "%s has been silent for %llu ms",
+	if (q->silent_ticks >= SILENT_TICKS) {
+		ini_error_set(&c->why, -ETIMEDOUT, "%s has been silent for %llu ms",
 			      fabric_conn_peer(c->fabric),
 			      (unsigned long long)(q->keepalive_ns * q->silent_ticks / NS_PER_MS));
 		ini_conn_close(c, -ETIMEDOUT, true);
@@ -128,17 +149,26 @@ static void keepalive_tick(struct brp_queue *q)
 	c->nr_received = 0;
 }
 
+/* Another queue has found that the session is over. */
+static void check_failed(struct brp_queue *q)
+{
+	int err = ini_error_code(&q->session->error);
+
+	if (unlikely(err < 0))
+		ini_conn_close(q->conn, err, true);
+}
+
 /* Time of the next thing that happens by itself, or INI_FOREVER; handles what is due. now_ns() only
  * if there is something. */
 static uint64_t run_timers(struct brp_queue *q)
 {
 	uint64_t now;
 
-	if (q->conn->state == BRP_CONN_CLOSING) {
-		ini_conn_check_close(q->conn);
-		return q->conn->close_deadline_ns;
-	}
-	if (!q->keepalive_ns || !q->is_up)
+	if (likely(q->is_up))
+		check_failed(q);
+	if (unlikely(!q->is_up))
+		return ini_recover_next_ns(q);
+	if (!q->keepalive_ns)
 		return INI_FOREVER;
 	now = now_ns();
 	if (q->next_tick_ns == 0)
@@ -150,30 +180,32 @@ static uint64_t run_timers(struct brp_queue *q)
 	return q->next_tick_ns;
 }
 
-/* Event loops sleep on the epoll: a timerfd in it stands for the keepalive and for the merge
- * window. */
+/*
+ * Event loops sleep on the epoll: a timerfd in it stands for the keep-alive, the merge window and
+ * what a reconnect waits for. Going off too early costs one look, so it is set only to be earlier.
+ */
 static void set_timer(struct brp_queue *q, uint64_t next_ns)
 {
 	struct itimerspec its = {0};
 
-	if (q->timer_fd < 0)
-		return;
 	if (q->merge.window_end_ns)
 		next_ns = MIN(next_ns, q->merge.window_end_ns);
-	if (next_ns != INI_FOREVER) {
-		its.it_value.tv_sec = (time_t)(next_ns / NS_PER_S);
-		its.it_value.tv_nsec = (long)(next_ns % NS_PER_S);
-	}
+	if (q->timer_fd < 0 || next_ns >= q->timer_ns)
+		return;
+	its.it_value.tv_sec = (time_t)(next_ns / NS_PER_S);
+	its.it_value.tv_nsec = (long)(next_ns % NS_PER_S);
+	if (next_ns == 0)
+		its.it_value.tv_nsec = 1; /* zero would stop it */
 	timerfd_settime(q->timer_fd, TFD_TIMER_ABSTIME, &its, NULL);
+	q->timer_ns = next_ns;
 }
 
 static void make_timer(struct brp_queue *q)
 {
 	struct epoll_event ev = {.events = EPOLLIN};
 
-	if (!q->keepalive_ns && q->merge.mode != BRP_MERGE_ALWAYS)
-		return;
 	q->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	ev.data.fd = q->timer_fd;
 	if (q->timer_fd >= 0)
 		epoll_ctl(q->epoll_fd, EPOLL_CTL_ADD, q->timer_fd, &ev);
 }
@@ -192,7 +224,7 @@ static int called_since(const struct brp_queue *q, uint64_t before)
 {
 	if (q->nr_called != before)
 		return (int)(q->nr_called - before);
-	return is_gone(q) ? q->conn->error : 0;
+	return is_gone(q) ? gone_error(q) : 0;
 }
 
 /* Until a completion, or nothing is left. False: there may be more (a peer that only chatters must
@@ -210,7 +242,7 @@ static bool poll_dry(struct brp_queue *q, uint64_t before)
 			return true;
 		/* Events taken off the list must be looked at after fabric_arm(), or they would be
 		 * lost. */
-		if (fabric_arm(q->conn->fabric) == 0 && !drain_events(q))
+		if (ini_wait_arm(q) && take_events(q, 0) <= 0)
 			return true;
 	}
 	return false;
@@ -224,7 +256,7 @@ int brp_poll(struct brp_queue *q)
 	if (q->is_polling)
 		return -EDEADLK;
 	if (is_gone(q))
-		return q->conn->error;
+		return gone_error(q);
 	if (q->is_up)
 		ini_merge_kick(q, INI_SENT_KICK);
 	if (!poll_dry(q, before) && q->is_fd_used)
@@ -281,14 +313,14 @@ static void wait_window(struct brp_queue *q, const struct waiter *w, uint64_t no
 
 	if (window_end <= now + WINDOW_SPIN_NS)
 		spin(q, w, MIN(window_end, w->end_ns));
-	else if (fabric_arm(q->conn->fabric) == 0)
+	else if (ini_wait_arm(q))
 		ini_wait_sleep(q, MIN(window_end - now, w->end_ns - now));
 	ini_wait_pass(q);
 }
 
 static void wait_asleep(struct brp_queue *q, struct waiter *w, uint64_t ns)
 {
-	if (fabric_arm(q->conn->fabric) == 0) {
+	if (ini_wait_arm(q)) {
 		w->has_slept = true;
 		q->stats.sleeps++;
 		w->is_interrupted = !ini_wait_sleep(q, ns);
@@ -329,7 +361,7 @@ int brp_wait(struct brp_queue *q, int timeout_ms)
 	if (q->is_polling)
 		return -EDEADLK;
 	if (is_gone(q))
-		return q->conn->error;
+		return gone_error(q);
 	if (q->is_up)
 		ini_merge_kick(q, INI_SENT_KICK);
 	/* When everything on the wire has only just left, there is nothing to see yet: save the

@@ -22,6 +22,15 @@
  * threads at once. brp_connect*(), brp_disconnect(), brp_mem_*() are called by one thread at a time
  * per session. The library starts no threads and installs no signal handlers.
  *
+ * Losing the connection. By default a session survives its connections: each queue makes its own
+ * again, from within brp_poll() and brp_wait(), so call them now and then or watch brp_queue_fd().
+ * Meanwhile requests wait, those in flight and new ones; then what was not answered is sent again.
+ * That is safe because requests are idempotent and the target admits the new connection only when
+ * nothing of the old one can reach the medium any more. A session fails, once and for good, when it
+ * may not reconnect or give up waiting (options), when it was taken over or refused for ever, or
+ * when what comes back is not the volume with all acknowledged data (see docs/recovery.md): then
+ * every request completes with an error.
+ *
  * Errors. Functions return 0 or a count, or a negative errno. brp_last_error() tells what happened
  * in words.
  */
@@ -259,8 +268,9 @@ BRP_API struct brp_queue *brp_session_queue(struct brp_session *s, unsigned int 
 /*
  * Takes a request. io itself may be reused at once. -EAGAIN: the queue is full, call brp_poll() or
  * brp_wait(); -EINVAL: not aligned, empty, too long or not inside mem; -ERANGE: beyond the volume;
- * -EROFS; -EOPNOTSUPP; -ENOTCONN: the connection is gone. When merging, the request may stay here
- * until brp_kick(), brp_poll() or brp_wait().
+ * -EROFS; -EOPNOTSUPP; -ENOTCONN: the session has failed; -ETIMEDOUT: it has been reconnecting for
+ * longer than fast_io_fail_tmo_ms. When merging, the request may stay here until brp_kick(),
+ * brp_poll() or brp_wait(); while reconnecting it waits.
  */
 BRP_API int brp_submit(struct brp_queue *q, const struct brp_io *io);
 
@@ -269,11 +279,13 @@ BRP_API int brp_submit(struct brp_queue *q, const struct brp_io *io);
 BRP_API void brp_kick(struct brp_queue *q);
 
 /* Sends what was gathered and handles what has arrived, without sleeping. Number of completions
- * called back, or a negative errno once the connection is gone and every request was completed. */
+ * called back, or a negative errno once the session has failed and every request was completed.
+ * While reconnecting: 0, and the next step of it is done. */
 BRP_API int brp_poll(struct brp_queue *q);
 
 /* The same, but sleeps until at least one completion or timeout_ms (-1 = no limit); 0 = time-out,
- * or a signal was caught. brp_poll() and brp_wait() called from a done() give -EDEADLK. */
+ * or a signal was caught. While reconnecting it sleeps likewise and does what is due. brp_poll()
+ * and brp_wait() called from a done() give -EDEADLK. */
 BRP_API int brp_wait(struct brp_queue *q, int timeout_ms);
 
 /* For event loops: when readable, call brp_poll(). Before sleeping on it brp_poll() must have

@@ -13,7 +13,7 @@ static const char usage[] =
 	"  mixed    random operations, compared with a shadow copy: --queues --depth --requests\n"
 	"           --seconds --offset --span --max-bytes --seed --merge=adaptive|off|always "
 	"--read-only\n"
-	"           --no-discard --state=FILE\n"
+	"           --no-discard --state=FILE --reconnect (a lost connection is made again)\n"
 	"  check    read everything back that a run of mixed with --state acknowledged\n"
 	"  shapes   every operation with every size, one by one; --no-discard: null volume\n"
 	"  refused  what the library and the target must refuse; --read-only\n"
@@ -33,6 +33,7 @@ enum {
 	OPT_STATE,
 	OPT_READ_ONLY,
 	OPT_NO_DISCARD,
+	OPT_RECONNECT,
 };
 
 static const struct option options[] = {
@@ -49,6 +50,7 @@ static const struct option options[] = {
 	{"state", required_argument, NULL, OPT_STATE},
 	{"read-only", no_argument, NULL, OPT_READ_ONLY},
 	{"no-discard", no_argument, NULL, OPT_NO_DISCARD},
+	{"reconnect", no_argument, NULL, OPT_RECONNECT},
 	{0},
 };
 
@@ -119,6 +121,9 @@ static int take_option(struct ops_options *o, int id)
 		return 0;
 	case OPT_NO_DISCARD:
 		o->no_discard = true;
+		return 0;
+	case OPT_RECONNECT:
+		o->does_reconnect = true;
 		return 0;
 	case '?':
 		return -EINVAL;

@@ -131,6 +131,28 @@ start_target() {
 	launch_target --listen "$BRP_TEST_TRANSPORT://$BRP_TEST_ADDRESS:0" "$@"
 }
 
+# restart_target PORT ARG...: where an earlier one listened.
+restart_target() {
+	local port=$1
+
+	shift
+	launch_target --listen "$BRP_TEST_TRANSPORT://$BRP_TEST_ADDRESS:$port" "$@"
+}
+
+# has_events NAME EVENT N: client NAME (brp-ops) has printed so many of them.
+has_events() {
+	[ "$(grep -c "^[0-9.]* $2: " "$tmp/$1.log")" -ge "$3" ]
+}
+
+# event_ms NAME EVENT: when it last printed this one, in ms of the day's clock.
+event_ms() {
+	sed -n "s/^\([0-9]*\)\.\([0-9]*\) $2: .*/\1\2/p" "$tmp/$1.log" | tail -n 1
+}
+
+now_ms() {
+	date +%s%3N
+}
+
 # Exit status of a child that must end within SECONDS.
 end_of() {
 	local pid=$1 status=0

@@ -378,8 +378,10 @@ static int prepare(struct mix *m)
 
 static void print_figures(struct mix *m)
 {
+	struct brp_status status = {.size = sizeof(status)};
 	uint64_t requests = 0, messages = 0;
 
+	brp_session_status(m->os.s, &status);
 	for (unsigned int i = 0; i < m->os.info.queues; i++) {
 		struct brp_stats st = {.size = sizeof(st)};
 
@@ -390,6 +392,10 @@ static void print_figures(struct mix *m)
 	printf("mixed: %llu requests, %llu on the wire in %llu messages, %llu bytes compared\n",
 	       (unsigned long long)m->nr_completed, (unsigned long long)requests,
 	       (unsigned long long)messages, (unsigned long long)m->checked_bytes);
+	if (status.reconnects)
+		printf("mixed: %llu reconnects, %llu requests sent again\n",
+		       (unsigned long long)status.reconnects,
+		       (unsigned long long)status.retried_requests);
 }
 
 static int result_of(struct mix *m)

@@ -47,6 +47,23 @@ static int map_arena(struct ops_session *os, size_t bytes)
 	return err;
 }
 
+/* One line each, with the time of day, for scripts. */
+static void on_event(void *arg, const struct brp_event *ev)
+{
+	static const char *const names[] = {
+		[BRP_EVENT_LOST] = "lost",         [BRP_EVENT_RECONNECTED] = "reconnected",
+		[BRP_EVENT_RESIZED] = "resized",   [BRP_EVENT_REMOVED] = "removed",
+		[BRP_EVENT_GOING_DOWN] = "ending", [BRP_EVENT_FAILED] = "failed",
+	};
+	struct timespec ts;
+
+	(void)arg;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	printf("%lld.%03ld %s: %s\n", (long long)ts.tv_sec, ts.tv_nsec / 1000000, names[ev->kind],
+	       ev->text);
+	fflush(stdout);
+}
+
 static void fill_options(const struct ops_options *o, struct brp_options *opt)
 {
 	*opt = (struct brp_options)BRP_OPTIONS_INIT;
@@ -54,6 +71,8 @@ static void fill_options(const struct ops_options *o, struct brp_options *opt)
 	opt->queue_depth = o->depth;
 	opt->merge = o->merge;
 	opt->read_only = o->is_read_only;
+	opt->on_event = on_event;
+	opt->ctrl_loss_tmo_ms = o->does_reconnect ? -1 : 0;
 }
 
 int ops_connect(const struct ops_options *o, size_t arena_bytes, struct ops_session *ret)

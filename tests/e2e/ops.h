@@ -35,6 +35,7 @@ struct ops_options {
 	enum brp_merge merge;
 	bool is_read_only;
 	bool no_discard;
+	bool does_reconnect; /* else a lost connection is the end */
 };
 
 #define OPS_SMALL_BYTES   16384u /* most requests are not larger */

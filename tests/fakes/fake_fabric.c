@@ -61,7 +61,6 @@ void fake_reset(void)
 				.in_capsule_bytes = 4096,
 				.volume_flags =
 					BRP_VOL_DISCARD | BRP_VOL_WRITE_ZEROES | BRP_VOL_FUA,
-				.epoch = 1,
 				.preferred_io_bytes = 4096,
 			},
 	};
@@ -208,7 +207,10 @@ int fabric_poll(struct fabric_conn *c)
 	while (c->head != c->tail && !c->is_closed) {
 		struct fake_event e = c->events[c->head++ % FAKE_MAX_EVENTS];
 
-		handle(c, &e);
+		if (fake_config.lose_at > 0 && --fake_config.lose_at == 0)
+			closed(c, -ECONNRESET);
+		else
+			handle(c, &e);
 		free(e.message.bytes);
 		handled++;
 	}
@@ -353,15 +355,38 @@ int fabric_msg_commit(struct fabric_conn *c, uint32_t head_bytes, const struct i
 	return 0;
 }
 
-static void auto_login(struct fabric_conn *c, const struct fake_message *m)
+/* The target's admission barrier (protocol.md 4.2), which here has nothing to wait for. */
+static void pass_barrier(const struct fabric_conn *c, struct brp_login_reply *reply)
+{
+	if (c->epoch < fake_config.newest_epoch) {
+		reply->status = BRP_ST_STALE_EPOCH;
+		reply->epoch = fake_config.newest_epoch;
+		return;
+	}
+	fake_config.newest_epoch = c->epoch;
+	for (unsigned int i = 0; i < fake_nr_conns; i++) {
+		struct fabric_conn *other = fake_conns[i];
+
+		if (!other || other == c || other->is_closed || !other->epoch)
+			continue;
+		if (other->epoch < c->epoch)
+			fake_deliver_closed(other, -ECONNRESET);
+		else if (other->epoch == c->epoch &&
+			 other->login.queue_index == c->login.queue_index)
+			reply->status = BRP_ST_BUSY;
+	}
+}
+
+static void auto_login(struct fabric_conn *c)
 {
 	struct brp_login_reply reply = fake_config.login;
 	uint8_t buf[BRP_MAX_INITIATOR_MSG_BYTES];
-	struct brp_login login;
 
-	MUST(brp_decode_login(m->bytes, m->length, &login) == 0);
+	reply.epoch = reply.epoch ? reply.epoch : c->epoch;
 	reply.queue_depth =
-		reply.queue_depth < login.queue_depth ? reply.queue_depth : login.queue_depth;
+		reply.queue_depth < c->login.queue_depth ? reply.queue_depth : c->login.queue_depth;
+	if (fake_config.has_barrier)
+		pass_barrier(c, &reply);
 	fake_deliver(c, buf, (uint32_t)brp_encode_login_reply(buf, sizeof(buf), &reply));
 }
 
@@ -383,6 +408,20 @@ static void auto_list(struct fabric_conn *c, const struct fake_message *m)
 	fake_deliver(c, buf, (uint32_t)brp_encode_list_reply(buf, sizeof(buf), &reply, entries));
 }
 
+static int decode_jumbo(const struct fabric_conn *c, const struct fake_message *m,
+			struct brp_request requests[BRP_MAX_JUMBO_REQUESTS]);
+
+static void serve(struct fabric_conn *c, const struct fake_message *m)
+{
+	struct brp_request requests[BRP_MAX_JUMBO_REQUESTS];
+	struct brp_completion completions[BRP_MAX_RESPONSES] = {0};
+	int n = decode_jumbo(c, m, requests);
+
+	for (int i = 0; i < n; i++)
+		completions[i].tag = requests[i].tag;
+	fake_respond(c, completions, (unsigned int)n);
+}
+
 static void auto_answer(struct fabric_conn *c, const struct fake_message *m)
 {
 	uint8_t buf[BRP_MAX_INITIATOR_MSG_BYTES];
@@ -392,9 +431,19 @@ static void auto_answer(struct fabric_conn *c, const struct fake_message *m)
 			c, buf,
 			(uint32_t)brp_encode_hello_reply(buf, sizeof(buf), &fake_config.hello));
 	else if (m->bytes[0] == BRP_MSG_LOGIN)
-		auto_login(c, m);
+		auto_login(c);
 	else if (m->bytes[0] == BRP_MSG_LIST)
 		auto_list(c, m);
+	else if (m->bytes[0] == BRP_MSG_JUMBO && fake_config.is_serving)
+		serve(c, m);
+}
+
+static void note_login(struct fabric_conn *c, const struct fake_message *m)
+{
+	if (m->bytes[0] != BRP_MSG_LOGIN)
+		return;
+	MUST(brp_decode_login(m->bytes, m->length, &c->login) == 0);
+	c->epoch = c->login.epoch;
 }
 
 void fabric_flush(struct fabric_conn *c)
@@ -402,6 +451,7 @@ void fabric_flush(struct fabric_conn *c)
 	MUST(!c->is_begun);
 	c->nr_flushes++;
 	for (; c->nr_flushed < c->nr_sent; c->nr_flushed++) {
+		note_login(c, &c->sent[c->nr_flushed]);
 		if (fake_config.is_auto)
 			auto_answer(c, &c->sent[c->nr_flushed]);
 	}
@@ -452,7 +502,7 @@ void fake_respond(struct fabric_conn *c, const struct brp_completion *completion
 	for (unsigned int i = 0; i < n; i++)
 		brp_encode_completion(buf + BRP_HEADER_BYTES + i * BRP_COMPLETION_BYTES,
 				      &completions[i]);
-	brp_encode_response_header(buf, 1, (uint16_t)n);
+	brp_encode_response_header(buf, (uint32_t)c->epoch, (uint16_t)n);
 	fake_deliver(c, buf, BRP_HEADER_BYTES + n * BRP_COMPLETION_BYTES);
 }
 
@@ -482,7 +532,7 @@ void fake_event(struct fabric_conn *c, const struct brp_event_msg *m)
 {
 	uint8_t buf[64];
 
-	fake_deliver(c, buf, (uint32_t)brp_encode_event(buf, sizeof(buf), 1, m));
+	fake_deliver(c, buf, (uint32_t)brp_encode_event(buf, sizeof(buf), (uint32_t)c->epoch, m));
 }
 
 /* ---- what we said ---------------------------------------------------------------------------- */
@@ -501,12 +551,12 @@ unsigned int fake_nr_jumbos(const struct fabric_conn *c)
 	return fake_count(c, BRP_MSG_JUMBO);
 }
 
-int fake_jumbo(struct fabric_conn *c, unsigned int i,
-	       struct brp_request requests[BRP_MAX_JUMBO_REQUESTS])
+static int decode_jumbo(const struct fabric_conn *c, const struct fake_message *m,
+			struct brp_request requests[BRP_MAX_JUMBO_REQUESTS])
 {
 	const struct brp_limits lim = {
-		.epoch = 1,
-		.queue_depth = c->params.depth,
+		.epoch = (uint32_t)c->epoch,
+		.queue_depth = MIN(c->login.queue_depth, fake_config.login.queue_depth),
 		.max_requests = fake_config.login.max_requests,
 		.block_bytes = fake_config.login.block_bytes,
 		.max_transfer_bytes = fake_config.login.max_transfer_bytes,
@@ -514,16 +564,20 @@ int fake_jumbo(struct fabric_conn *c, unsigned int i,
 		.size_blocks = fake_config.login.size_blocks,
 		.volume_flags = fake_config.login.volume_flags,
 	};
+	int n = brp_decode_jumbo(m->bytes, m->length, &lim, requests);
 
+	MUST(n > 0);
+	return n;
+}
+
+int fake_jumbo(struct fabric_conn *c, unsigned int i,
+	       struct brp_request requests[BRP_MAX_JUMBO_REQUESTS])
+{
 	for (unsigned int at = 0; at < c->nr_sent; at++) {
 		const struct fake_message *m = &c->sent[at];
 
-		if (m->bytes[0] != BRP_MSG_JUMBO || i-- > 0)
-			continue;
-		int n = brp_decode_jumbo(m->bytes, m->length, &lim, requests);
-
-		MUST(n > 0);
-		return n;
+		if (m->bytes[0] == BRP_MSG_JUMBO && i-- == 0)
+			return decode_jumbo(c, m, requests);
 	}
 	fprintf(stderr, "fake_fabric: not so many jumbo commands\n");
 	abort();

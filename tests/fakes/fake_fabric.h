@@ -10,7 +10,7 @@
 #include "brp/codec.h"
 #include "common/fabric/fabric.h"
 
-#define FAKE_MAX_CONNS    16
+#define FAKE_MAX_CONNS    256
 #define FAKE_MAX_MESSAGES 4096
 #define FAKE_MAX_EVENTS   1024
 
@@ -55,21 +55,28 @@ struct fabric_conn {
 	struct fake_event events[FAKE_MAX_EVENTS];
 	unsigned int head, tail;
 	struct sockaddr_storage addr;
+	uint64_t epoch; /* of the last LOGIN */
+	struct brp_login login;
 };
 
 /* What the next connections are like. */
 struct fake_config {
 	bool is_auto;      /* connect, HELLO_REPLY, LOGIN_REPLY by itself */
+	bool has_barrier;  /* is_auto: a newer epoch ends older connections, older ones are refused
+			    */
+	bool is_serving;   /* every request is answered OK */
 	bool holds_close;  /* an orderly close is not answered */
 	bool keeps_slots;  /* send slots are freed by fake_free_slots() only */
 	int create_error;  /* of fabric_create() */
 	int connect_error; /* of fabric_connect() */
 	int refuse_first;  /* so many connections end with -ECONNREFUSED */
 	int expose_error;
-	bool has_digest; /* of the transport */
+	bool has_digest;      /* of the transport */
+	unsigned int lose_at; /* so many events from now a connection is lost instead; 0: never */
 	struct brp_hello_reply hello;
-	struct brp_login_reply login;
+	struct brp_login_reply login; /* epoch 0: the one asked for */
 	uint32_t list_total;
+	uint64_t newest_epoch; /* has_barrier */
 };
 extern struct fake_config fake_config;
 extern struct fabric_conn *fake_conns[FAKE_MAX_CONNS];

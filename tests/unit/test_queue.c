@@ -11,6 +11,15 @@ TestSuite(queue, .init = fake_reset);
 
 static struct brp_request reqs[BRP_MAX_JUMBO_REQUESTS];
 
+/* A session that ends with its connection; what reconnecting does is test_recover.c's. */
+static struct fake_rig one_connection(void)
+{
+	struct brp_options opt = BRP_OPTIONS_INIT;
+
+	opt.ctrl_loss_tmo_ms = 0;
+	return fake_rig_up(&opt);
+}
+
 static uint32_t last_tag(struct fake_rig *rig)
 {
 	int n = fake_jumbo(rig->c, fake_nr_jumbos(rig->c) - 1, reqs);
@@ -20,7 +29,7 @@ static uint32_t last_tag(struct fake_rig *rig)
 
 Test(queue, completes_once_with_the_status)
 {
-	struct fake_rig rig = fake_rig_up(NULL);
+	struct fake_rig rig = one_connection();
 	struct fake_io io = {0};
 
 	cr_assert_eq(fake_submit(&rig, BRP_WRITE, 0, 65536, &io), 0);
@@ -39,7 +48,7 @@ Test(queue, completes_once_with_the_status)
 
 Test(queue, notice_completes_a_read)
 {
-	struct fake_rig rig = fake_rig_up(NULL);
+	struct fake_rig rig = one_connection();
 	struct fake_io io = {0};
 
 	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 4096, &io), 0);
@@ -63,7 +72,7 @@ static void expect_protocol_error(struct fake_rig *rig, struct fake_io *io)
 
 Test(queue, notice_for_a_write_breaks_the_connection)
 {
-	struct fake_rig rig = fake_rig_up(NULL);
+	struct fake_rig rig = one_connection();
 	struct fake_io io = {0};
 
 	cr_assert_eq(fake_submit(&rig, BRP_WRITE, 0, 4096, &io), 0);
@@ -76,7 +85,7 @@ Test(queue, notice_for_a_write_breaks_the_connection)
 
 Test(queue, stale_generation_breaks_the_connection)
 {
-	struct fake_rig rig = fake_rig_up(NULL);
+	struct fake_rig rig = one_connection();
 	struct fake_io first = {0}, second = {0};
 	uint32_t tag;
 
@@ -96,7 +105,7 @@ Test(queue, stale_generation_breaks_the_connection)
 
 Test(queue, tag_outside_the_table_breaks_the_connection)
 {
-	struct fake_rig rig = fake_rig_up(NULL);
+	struct fake_rig rig = one_connection();
 	struct fake_io io = {0};
 
 	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &io), 0);
@@ -107,7 +116,7 @@ Test(queue, tag_outside_the_table_breaks_the_connection)
 
 Test(queue, completion_of_a_gathered_request_breaks_the_connection)
 {
-	struct fake_rig rig = fake_rig_up(NULL);
+	struct fake_rig rig = one_connection();
 	struct fake_io a = {0}, b = {0};
 	uint32_t tag;
 
@@ -146,7 +155,7 @@ Test(queue, full_queue_says_again)
 
 Test(queue, refuses_what_is_wrong)
 {
-	struct fake_rig rig = fake_rig_up(NULL);
+	struct fake_rig rig = one_connection();
 	uint64_t end = fake_config.login.size_blocks * 512;
 	struct fake_io io = {0};
 	struct brp_io raw = {.op = BRP_READ,
@@ -214,7 +223,7 @@ Test(queue, what_the_volume_cannot_do)
 
 Test(queue, operations_without_data)
 {
-	struct fake_rig rig = fake_rig_up(NULL);
+	struct fake_rig rig = one_connection();
 	struct fake_io io = {0};
 
 	cr_assert_eq(fake_submit(&rig, BRP_FLUSH, 0, 0, &io), 0);
@@ -250,7 +259,7 @@ static unsigned int answer_all(struct fake_rig *rig, unsigned int from, uint16_t
 
 Test(queue, long_io_is_split)
 {
-	struct fake_rig rig = fake_rig_up(NULL);
+	struct fake_rig rig = one_connection();
 	struct fake_io io = {0};
 	uint64_t lba = 10;
 
@@ -276,7 +285,7 @@ Test(queue, long_io_is_split)
 
 Test(queue, a_part_that_fails_fails_the_whole)
 {
-	struct fake_rig rig = fake_rig_up(NULL);
+	struct fake_rig rig = one_connection();
 	struct fake_io io = {0};
 
 	cr_assert_eq(fake_submit(&rig, BRP_WRITE, 0, 4 * 65536, &io), 0);
@@ -293,6 +302,7 @@ static struct fake_rig shallow_rig(void)
 	struct brp_options opt = BRP_OPTIONS_INIT;
 
 	opt.queue_depth = 2;
+	opt.ctrl_loss_tmo_ms = 0;
 	return fake_rig_up(&opt);
 }
 
@@ -349,7 +359,7 @@ Test(queue, split_io_ends_once_when_the_connection_does)
 
 Test(queue, everything_completes_once_on_close)
 {
-	struct fake_rig rig = fake_rig_up(NULL);
+	struct fake_rig rig = one_connection();
 	struct fake_io io[20] = {0};
 
 	for (int i = 0; i < 20; i++)
@@ -368,7 +378,7 @@ Test(queue, everything_completes_once_on_close)
 
 Test(queue, goodbye_of_the_target)
 {
-	struct fake_rig rig = fake_rig_up(NULL);
+	struct fake_rig rig = one_connection();
 	struct fake_io io = {0};
 
 	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &io), 0);
@@ -381,7 +391,7 @@ Test(queue, goodbye_of_the_target)
 
 Test(queue, disconnect_cancels_what_is_in_flight)
 {
-	struct fake_rig rig = fake_rig_up(NULL);
+	struct fake_rig rig = one_connection();
 	struct fake_io io = {0};
 
 	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &io), 0);
@@ -393,7 +403,7 @@ Test(queue, disconnect_cancels_what_is_in_flight)
 
 Test(queue, disconnect_does_not_wait_for_a_target_that_hangs)
 {
-	struct fake_rig rig = fake_rig_up(NULL);
+	struct fake_rig rig = one_connection();
 	struct fake_io io = {0};
 
 	fake_config.holds_close = true;
@@ -405,7 +415,7 @@ Test(queue, disconnect_does_not_wait_for_a_target_that_hangs)
 
 Test(queue, expose_that_fails_ends_the_connection)
 {
-	struct fake_rig rig = fake_rig_up(NULL);
+	struct fake_rig rig = one_connection();
 	struct fake_io io = {0};
 
 	fake_config.expose_error = -ENOMEM;
@@ -420,7 +430,7 @@ Test(queue, expose_that_fails_ends_the_connection)
 
 Test(queue, keepalive_is_answered)
 {
-	struct fake_rig rig = fake_rig_up(NULL);
+	struct fake_rig rig = one_connection();
 	struct brp_keepalive m;
 	const struct fake_message *last;
 
@@ -441,6 +451,7 @@ Test(queue, keepalive_is_sent_and_silence_ends_the_connection)
 	int r;
 
 	opt.keepalive_ms = 20;
+	opt.ctrl_loss_tmo_ms = 0;
 	fake_config.login.keepalive_ms = 20;
 	rig = fake_rig_up(&opt);
 	cr_assert_eq(brp_wait(rig.q, 50), 0);
@@ -453,7 +464,7 @@ Test(queue, keepalive_is_sent_and_silence_ends_the_connection)
 
 Test(queue, message_of_another_epoch_breaks_the_connection)
 {
-	struct fake_rig rig = fake_rig_up(NULL);
+	struct fake_rig rig = one_connection();
 	struct fake_io io = {0};
 
 	fake_goodbye(rig.c, 2, BRP_ST_OK, "");
@@ -463,7 +474,7 @@ Test(queue, message_of_another_epoch_breaks_the_connection)
 
 Test(queue, keepalive_of_another_epoch_is_answered)
 {
-	struct fake_rig rig = fake_rig_up(NULL);
+	struct fake_rig rig = one_connection();
 
 	fake_keepalive(rig.c, 2, 0);
 	cr_assert_eq(brp_poll(rig.q), 0);
@@ -473,7 +484,7 @@ Test(queue, keepalive_of_another_epoch_is_answered)
 
 Test(queue, resize_is_followed)
 {
-	struct fake_rig rig = fake_rig_up(NULL);
+	struct fake_rig rig = one_connection();
 	struct brp_info info = {.size = sizeof(info)};
 	struct fake_io io = {0};
 
@@ -492,7 +503,7 @@ Test(queue, resize_is_followed)
 
 Test(queue, garbage_breaks_the_connection)
 {
-	struct fake_rig rig = fake_rig_up(NULL);
+	struct fake_rig rig = one_connection();
 	uint8_t garbage[64];
 	struct fake_io io = {0};
 
@@ -504,7 +515,7 @@ Test(queue, garbage_breaks_the_connection)
 
 Test(queue, event_loop_descriptor_is_quiet_after_poll)
 {
-	struct fake_rig rig = fake_rig_up(NULL);
+	struct fake_rig rig = one_connection();
 	struct fake_io io = {0};
 	struct pollfd pfd;
 
@@ -562,8 +573,9 @@ Test(queue, events_are_told_and_a_resize_only_once)
 	cr_assert_eq(brp_poll(rig.q), 0);
 	cr_assert_eq(told.kind, BRP_EVENT_GOING_DOWN);
 	fake_event(rig.c, &(struct brp_event_msg){.kind = BRP_EV_REMOVED});
-	(void)brp_poll(rig.q);
-	cr_assert_eq(told.kind, BRP_EVENT_REMOVED);
+	cr_assert_eq(brp_poll(rig.q), -ENODEV);
+	cr_assert_eq(told.nr, 4, "REMOVED, then FAILED");
+	cr_assert_eq(told.kind, BRP_EVENT_FAILED);
 	cr_assert_eq(told.error, -ENODEV);
 	fake_rig_down(&rig);
 }
@@ -571,7 +583,7 @@ Test(queue, events_are_told_and_a_resize_only_once)
 Test(queue, status_is_told)
 {
 	struct brp_status st = {.size = sizeof(st)};
-	struct fake_rig rig = fake_rig_up(NULL);
+	struct fake_rig rig = one_connection();
 
 	cr_assert_eq(brp_session_status(rig.s, &st), 0);
 	cr_assert_eq(st.state, BRP_STATE_LIVE);
