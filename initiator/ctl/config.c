@@ -87,12 +87,13 @@ static int set_uri(struct reader *r, struct config_volume *v, const char *value)
 
 	if (v->uri && v->uri_file == r->config->nr_files)
 		return say(r, "[%s] has a uri already", v->label);
-	if (volume_options_set_uri(&v->opt, value, &why))
-		return say(r, "uri = %s: %s", value, why);
 	free(v->uri);
 	v->uri = strdup(value);
 	v->uri_file = r->config->nr_files;
-	return v->uri ? 1 : say(r, "no memory");
+	if (!v->uri)
+		return say(r, "no memory");
+	return volume_options_set_uri(&v->opt, value, &why) ? say(r, "uri = %s: %s", value, why)
+							    : 1;
 }
 
 static int set_enabled(struct reader *r, struct config_volume *v, const char *value)

@@ -124,20 +124,21 @@ static int launch(const struct volume_options *opt, const struct connect_how *ho
 	return err;
 }
 
+/* -EIO whatever the reason: exit statuses tell about devices and targets. */
 static int check_log_file(const struct volume_options *opt, char *why, size_t why_bytes)
 {
-	int fd, err;
+	int fd;
 
 	if (!opt->log_file[0])
 		return 0;
 	fd = open(opt->log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
-	if (fd >= 0) {
-		close(fd);
-		return 0;
+	if (fd < 0) {
+		snprintf(why, why_bytes, "%s: cannot be written: %s", opt->log_file,
+			 strerror(errno));
+		return -EIO;
 	}
-	err = -errno;
-	snprintf(why, why_bytes, "%s: cannot be written: %s", opt->log_file, strerror(-err));
-	return err;
+	close(fd);
+	return 0;
 }
 
 int connect_volume(const struct volume_options *opt, const struct connect_how *how,

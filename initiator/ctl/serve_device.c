@@ -61,6 +61,11 @@ static int create_named(struct server *s, const char *name)
 	if (err)
 		return serve_fail(s, err, "%s: %s cannot be used here: %s", s->opt.uri, name, why);
 	err = create(s, ops);
+	if (err == -EOPNOTSUPP && s->recover_id != FRONT_NO_ID)
+		return serve_fail(s, err,
+				  "%s: %s cannot take up again what a killed process left: the "
+				  "device is removed",
+				  s->opt.uri, name);
 	return err ? serve_fail(s, err, "%s: %s: the device cannot be made: %s", s->opt.uri, name,
 				strerror(-err))
 		   : 0;

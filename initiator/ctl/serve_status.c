@@ -48,13 +48,13 @@ static void add_info(const struct server *s, json_t *root)
 	const struct brp_info *in = &s->info;
 
 	json_object_update_new(
-		root,
-		json_pack("{sI si ss si si sb sb sb sb sb so}", "size_bytes",
-			  (json_int_t)in->size_bytes, "block_bytes", (int)in->block_bytes,
-			  "transport", in->transport, "queues", (int)in->queues, "queue_size",
-			  (int)in->queue_depth, "read_only", in->read_only, "discard",
-			  in->has_discard, "write_zeroes", in->has_write_zeroes, "fua", in->has_fua,
-			  "write_back", in->is_write_back, "queue_stats", queues_json(s)));
+		root, json_pack("{sI si ss si si sb sb sb sb sb sb so}", "size_bytes",
+				(json_int_t)in->size_bytes, "block_bytes", (int)in->block_bytes,
+				"transport", in->transport, "queues", (int)in->queues, "queue_size",
+				(int)in->queue_depth, "read_only", in->read_only, "discard",
+				in->has_discard, "write_zeroes", in->has_write_zeroes, "fua",
+				in->has_fua, "write_back", in->is_write_back, "digest",
+				in->has_digest, "queue_stats", queues_json(s)));
 }
 
 static void add_session(const struct brp_status *st, json_t *root)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/strparse.h"
 #include "common/util.h"
@@ -202,6 +203,11 @@ static int run_all(struct all *all, const struct ctl_common *c)
 {
 	const struct all_args *a = all->args;
 
+	/* Without /etc/brp there is nothing to connect; another path was meant to be there. */
+	if (strcmp(a->path, CONFIG_DIR) != 0 && access(a->path, R_OK) < 0) {
+		ctl_fail(-errno, "connect-all: %s: %s", a->path, strerror(errno));
+		return CTL_USAGE;
+	}
 	if (config_read(&all->config, a->path)) {
 		ctl_fail(-EINVAL, "connect-all: %s: nothing is connected (mistakes: %u)", a->path,
 			 all->config.nr_errors);

@@ -31,8 +31,8 @@ static void print_text(const json_t *d, const char *label, const char *key)
 
 static void print_flags(const json_t *d)
 {
-	static const char *const flags[] = {"read_only", "write_back", "fua", "discard",
-					    "write_zeroes"};
+	static const char *const flags[] = {"read_only", "write_back", "fua",
+					    "discard",   "digest",     "write_zeroes"};
 
 	printf("%-14s", "features");
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {

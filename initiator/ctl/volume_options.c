@@ -164,6 +164,19 @@ static int set_poll_us(struct brp_options *b, const char *value)
 	return 0;
 }
 
+static int set_digest(struct brp_options *b, const char *value)
+{
+	if (!strcmp(value, "on"))
+		b->digest = 1;
+	else if (!strcmp(value, "off"))
+		b->digest = 0;
+	else if (!strcmp(value, "auto"))
+		b->digest = -1;
+	else
+		return -EINVAL;
+	return 0;
+}
+
 static int set_flag(bool *where, const char *value)
 {
 	static const char *const words[] = {"no", "yes", "false", "true", "0", "1", "off", "on"};
@@ -223,6 +236,9 @@ static int set(struct volume_options *o, int id, const char *value, const char *
 	case VOLUME_OPT_POLL_US:
 		*ret_why = "not -1 and not 0 to 1000000 us";
 		return set_poll_us(&o->brp, value);
+	case VOLUME_OPT_DIGEST:
+		*ret_why = "not on, off or auto";
+		return set_digest(&o->brp, value);
 	case VOLUME_OPT_LOG_FILE:
 		*ret_why = "not an absolute path";
 		return set_log_file(o, value);

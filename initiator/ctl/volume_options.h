@@ -26,8 +26,8 @@ enum volume_option_id {
 	VOLUME_OPT_CONNECT_TIMEOUT,
 	VOLUME_OPT_READ_ONLY,
 	VOLUME_OPT_POLL_US,
+	VOLUME_OPT_DIGEST,
 	VOLUME_OPT_LOG_FILE,
-	VOLUME_OPT_END,
 };
 
 /* clang-format off */
@@ -55,6 +55,8 @@ enum volume_option_id {
 	 VOLUME_OPT_CONNECT_TIMEOUT}, \
 	{"read-only", 'r', NULL, "the device cannot be written", VOLUME_OPT_READ_ONLY}, \
 	{"poll-us", 0, "N", "spin up to N us before sleeping; -1 adaptive [-1]", VOLUME_OPT_POLL_US}, \
+	{"data-digest", 0, "MODE", "CRC32C on TCP: on, off, or auto: as the target wants it [auto]", \
+	 VOLUME_OPT_DIGEST}, \
 	{"log-file", 0, "FILE", "messages of the serving process go there [syslog]", \
 	 VOLUME_OPT_LOG_FILE}
 /* clang-format on */
