@@ -28,6 +28,7 @@ static _Atomic int level_limit = -1; /* nothing, before log_init() */
 static atomic_bool has_journal;
 static _Atomic(log_sink_fn *) sink_fn;
 static _Thread_local struct log_capture *capture;
+static _Thread_local bool is_tee;
 
 /* systemd tells the journal's socket as "device:inode"; stderr may have been redirected since. */
 static bool stderr_is_journal(void)
@@ -126,6 +127,13 @@ void log_capture(struct log_capture *c)
 	if (c)
 		c->text[0] = '\0';
 	capture = c;
+	is_tee = false;
+}
+
+void log_tee(struct log_capture *c)
+{
+	log_capture(c);
+	is_tee = true;
 }
 
 PRINTF_LIKE(2, 0)
@@ -142,12 +150,16 @@ void log_at(enum log_level level, const char *fmt, ...)
 	int saved_errno = errno; /* callers log between a failure and its errno */
 	va_list args;
 
-	va_start(args, fmt);
-	if (unlikely(capture))
+	if (unlikely(capture)) {
+		va_start(args, fmt);
 		put_capture(level, fmt, args);
-	else if (log_enabled(level))
+		va_end(args);
+	}
+	if ((!capture || is_tee) && log_enabled(level)) {
+		va_start(args, fmt);
 		put_line(level, fmt, args);
-	va_end(args);
+		va_end(args);
+	}
 	errno = saved_errno;
 }
 

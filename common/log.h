@@ -51,6 +51,9 @@ struct log_capture {
 	char text[512]; /* empty: no error */
 };
 void log_capture(struct log_capture *c);
+/* The same, but every line is written to stderr as well. log_capture(NULL) or log_tee(NULL) ends
+ * it. */
+void log_tee(struct log_capture *c);
 
 /* A call site that a peer drives: at most `burst` lines per second; what was left out is counted on
  * the next line. */

@@ -26,6 +26,7 @@ enum {
 	OPT_BUFFER_MEMORY,
 	OPT_NUMA_NODE,
 	OPT_GRACE,
+	OPT_CONTROL,
 	OPT_UNSAFE_NO_FENCE,
 	OPT_UNSAFE_NO_FLUSH,
 	OPT_DIGEST,
@@ -65,6 +66,10 @@ static const struct option_spec specs[] = {
 	 "on (to all who can do them), require",
 	 OPT_DIGEST},
 	{"grace", 0, "SECONDS", "time for connections to finish at SIGTERM; default 5", OPT_GRACE},
+	{"control", 0, "PATH",
+	 "socket for brp-targetctl, or none; default: /run/brp/target.sock for root,\n"
+	 "$XDG_RUNTIME_DIR/brp/target.sock for others",
+	 OPT_CONTROL},
 	{"config", 'c', "FILE",
 	 "read options from FILE and FILE.d/*.conf ([target] section, NAME = VALUE);\n"
 	 "SIGHUP reads them again: volumes are added, removed and resized",
@@ -166,6 +171,17 @@ static int set_grace(struct target_config *c, const char *value)
 	return err;
 }
 
+static int set_control(struct target_config *c, const char *value)
+{
+	char *copy = strdup(value);
+
+	if (!copy)
+		return -ENOMEM;
+	free(c->control);
+	c->control = copy;
+	return value[0] == '/' || !strcmp(value, "none") ? 0 : -EINVAL;
+}
+
 /* Buffers come in regions of 16 MiB; anything smaller cannot hold a session. */
 static int set_buffer_memory(struct target_config *c, const char *value)
 {
@@ -214,6 +230,9 @@ static int apply(struct target_config *c, int id, const char *value, const char 
 	case OPT_GRACE:
 		*ret_why = "seconds, at most 3600";
 		return set_grace(c, value);
+	case OPT_CONTROL:
+		*ret_why = "an absolute path, or none";
+		return set_control(c, value);
 	}
 	*ret_why = "not an option for a file";
 	return -EINVAL;
@@ -361,4 +380,5 @@ void config_finish(struct target_config *c)
 {
 	for (unsigned int i = 0; i < c->server.nr_volumes; i++)
 		volume_config_finish(&c->server.volumes[i]);
+	free(c->control);
 }

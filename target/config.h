@@ -10,6 +10,7 @@ struct target_config {
 	struct server_options server;
 	enum log_level log_level;
 	unsigned int grace_ms;
+	char *control; /* owned: the socket's path or "none"; NULL: the default place */
 	bool has_file;
 };
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "target/control.h"
 #include "target/listener.h"
 #include "target/notify.h"
 #include "target/reload.h"
@@ -26,6 +27,7 @@ struct daemon {
 	int argc;
 	char **argv;
 	struct server *server;
+	struct control *control; /* NULL: none */
 	int signal_fd;
 	bool must_reload_again; /* a volume waits for its predecessor's users */
 	bool is_ending;
@@ -93,6 +95,19 @@ static int daemon_reload(struct daemon *d)
 	return err;
 }
 
+static int hook_reload(void *arg)
+{
+	return daemon_reload(arg);
+}
+
+static void hook_drain(void *arg)
+{
+	struct daemon *d = arg;
+
+	log_notice("control socket: ending");
+	d->is_ending = true;
+}
+
 static void on_signal(struct daemon *d)
 {
 	struct signalfd_siginfo info;
@@ -122,6 +137,7 @@ static void loop(struct daemon *d)
 	struct pollfd fds[] = {
 		{.fd = d->signal_fd, .events = POLLIN},
 		{.fd = d->server->control_fd, .events = POLLIN},
+		{.fd = control_fd(d->control), .events = POLLIN},
 	};
 
 	while (!d->is_ending) {
@@ -132,18 +148,43 @@ static void loop(struct daemon *d)
 			on_signal(d);
 		if (fds[1].revents)
 			on_volumes_left(d);
+		if (fds[2].revents)
+			control_serve(d->control);
 	}
 }
 
 /* ---- from start to end ----------------------------------------------------------------------- */
 
+static int open_control(struct daemon *d)
+{
+	const struct control_hooks hooks = {hook_reload, hook_drain, d};
+
+	return control_open(d->config->control, d->server, &hooks, &d->control);
+}
+
 static int end(struct daemon *d)
 {
 	notify("STOPPING=1\nSTATUS=finishing what is in flight");
+	control_close(d->control);
 	if (!server_stop(d->server, d->config->grace_ms))
 		return EXIT_SUCCESS;
 	/* Threads still wait for a device: what they use cannot be freed. */
 	_exit(EXIT_STUCK);
+}
+
+/* The server has started. */
+static int serve(struct daemon *d)
+{
+	int err = open_control(d);
+	int rc;
+
+	if (!err) {
+		log_notice("ready");
+		notify_ready(d);
+		loop(d);
+	}
+	rc = end(d);
+	return err ? EXIT_FAILURE : rc;
 }
 
 int daemon_run(const struct target_config *c, int argc, char **argv)
@@ -157,10 +198,7 @@ int daemon_run(const struct target_config *c, int argc, char **argv)
 	if (d.signal_fd < 0 || !d.server) {
 		log_error("cannot start: %s", strerror(errno));
 	} else if (!server_start(d.server, &c->server)) {
-		log_notice("ready");
-		notify_ready(&d);
-		loop(&d);
-		rc = end(&d);
+		rc = serve(&d);
 	}
 	free(d.server);
 	if (d.signal_fd >= 0)

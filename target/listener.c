@@ -72,11 +72,6 @@ static int find_fabric(const struct server *s, enum brp_transport transport)
 	return -ENODEV;
 }
 
-static const char *scheme_of(const struct server *s, unsigned int fabric_index)
-{
-	return strcmp(fabric_name(s->fabrics[fabric_index]), "tcp") ? "rdma" : "tcp";
-}
-
 static int try_to_listen(struct server *s, const struct pending_listener *p)
 {
 	struct listener_task *t = calloc(1, sizeof(*t));
@@ -97,13 +92,22 @@ static int try_to_listen(struct server *s, const struct pending_listener *p)
 	return pool_task_add_fd(&t->task, fabric_listener_fd(t->listener));
 }
 
+void listener_name(const struct server *s, unsigned int index, char name[LISTENER_NAME_BYTES])
+{
+	const struct listener_task *t = s->listeners.tasks[index];
+
+	snprintf(name, LISTENER_NAME_BYTES, "%s://%s",
+		 strcmp(fabric_name(s->fabrics[t->fabric_index]), "tcp") ? "rdma" : "tcp",
+		 fabric_listener_name(t->listener));
+}
+
 /* The youngest. */
 static void announce(const struct server *s)
 {
-	const struct listener_task *t = s->listeners.tasks[s->listeners.nr_tasks - 1];
+	char name[LISTENER_NAME_BYTES];
 
-	log_notice("listening on %s://%s", scheme_of(s, t->fabric_index),
-		   fabric_listener_name(t->listener));
+	listener_name(s, s->listeners.nr_tasks - 1, name);
+	log_notice("listening on %s", name);
 }
 
 bool listeners_retry(struct server *s)

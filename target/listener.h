@@ -36,6 +36,9 @@ int listener_add(struct server *s, const struct brp_uri *uri);
 int listener_add_default(struct server *s);
 /* True while there are addresses that are not there. Control thread, like all of these. */
 bool listeners_retry(struct server *s);
+/* "tcp://ADDRESS:PORT" of one that listens. */
+#define LISTENER_NAME_BYTES 80
+void listener_name(const struct server *s, unsigned int index, char name[LISTENER_NAME_BYTES]);
 /* Accepts nothing more. The tasks go with the pool. */
 void listeners_stop(struct server *s);
 

@@ -160,6 +160,7 @@ int server_start(struct server *s, const struct server_options *opt)
 	pthread_cond_init(&s->conn_left, &attr);
 	pthread_condattr_destroy(&attr);
 	make_run_id(s);
+	s->started_ns = now_ns();
 	if (opt->is_unsafe_no_fence)
 		log_warning("--unsafe-no-fence: late writes of old sessions are let through on "
 			    "purpose: this target damages data");

@@ -49,6 +49,7 @@ struct server_options {
 struct server {
 	/* constant after server_start() */
 	struct server_options opt;
+	uint64_t started_ns;    /* now_ns() */
 	struct brp_uuid run_id; /* of this process: HELLO_REPLY */
 	struct pool *pool;
 	struct fabric *fabrics[TARGET_MAX_FABRICS];

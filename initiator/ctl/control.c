@@ -3,7 +3,6 @@
 #include "initiator/ctl/control.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/json_line.h"
 #include "common/log.h"
 #include "common/util.h"
 #include "initiator/ctl/registry.h"
@@ -19,95 +19,14 @@
 #define LINE_BYTES (256u << 10) /* the status of 256 queues */
 #define REQUEST_MS 1000         /* for a client to say what it wants */
 
-/* ---- lines ----------------------------------------------------------------------------------- */
-
-static int wait_readable(int fd, uint64_t end_ns)
-{
-	struct pollfd p = {.fd = fd, .events = POLLIN};
-	int ms = -1;
-	int n;
-
-	if (end_ns) {
-		uint64_t now = now_ns();
-
-		ms = end_ns > now ? (int)((end_ns - now + NS_PER_MS - 1) / NS_PER_MS) : 0;
-	}
-	n = poll(&p, 1, ms);
-	if (n < 0)
-		return errno == EINTR ? 0 : -errno;
-	return n ? 0 : -ETIMEDOUT;
-}
-
-static int read_line(int fd, uint64_t end_ns, char *line)
-{
-	size_t n = 0;
-
-	while (n < LINE_BYTES - 1) {
-		int err = wait_readable(fd, end_ns);
-		ssize_t got;
-
-		if (err)
-			return err;
-		/* The other end sends nothing behind its line. */
-		got = read(fd, line + n, LINE_BYTES - 1 - n);
-		if (got < 0 && errno != EINTR && errno != EAGAIN)
-			return -errno;
-		if (got == 0)
-			return -ENODATA;
-		n += got > 0 ? (size_t)got : 0;
-		if (n && line[n - 1] == '\n') {
-			line[n] = '\0';
-			return 0;
-		}
-	}
-	return -EMSGSIZE;
-}
-
 json_t *control_read(int fd, int timeout_ms, int *ret_err)
 {
-	uint64_t end = timeout_ms < 0 ? 0 : now_ns() + (uint64_t)timeout_ms * NS_PER_MS;
-	char *line = malloc(LINE_BYTES);
-	json_t *j = NULL;
-
-	*ret_err = line ? read_line(fd, end, line) : -ENOMEM;
-	if (!*ret_err) {
-		j = json_loads(line, 0, NULL);
-		if (!json_is_object(j)) {
-			json_decref(j);
-			j = NULL;
-			*ret_err = -EBADMSG;
-		}
-	}
-	free(line);
-	return j;
-}
-
-static int write_all(int fd, const char *text, size_t bytes)
-{
-	while (bytes) {
-		ssize_t n = write(fd, text, bytes);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		text += n > 0 ? n : 0;
-		bytes -= n > 0 ? (size_t)n : 0;
-	}
-	return 0;
+	return json_line_read(fd, timeout_ms, LINE_BYTES, ret_err);
 }
 
 int control_write(int fd, json_t *root)
 {
-	char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
-	size_t bytes = text ? strlen(text) : 0;
-	int err;
-
-	json_decref(root);
-	if (!text)
-		return -ENOMEM;
-	text[bytes] = '\n'; /* instead of the zero */
-	err = write_all(fd, text, bytes + 1);
-	free(text);
-	return err;
+	return json_line_write(fd, root);
 }
 
 /* ---- asking ---------------------------------------------------------------------------------- */

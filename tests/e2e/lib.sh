@@ -19,6 +19,8 @@ proto_dir=$e2e_dir/../proto
 brp_target=$BRP_BUILD/target/brp-target
 brp_ops=$BRP_BUILD/tests/e2e/brp-ops
 # shellcheck disable=SC2034
+brp_targetctl=$BRP_BUILD/target/brp-targetctl
+# shellcheck disable=SC2034
 brp_history=$BRP_BUILD/tests/history/brp-history
 # shellcheck disable=SC2034
 brp_perf=$BRP_BUILD/bench/brp-perf
@@ -117,7 +119,7 @@ is_ready() {
 launch_target() {
 	target_log=$tmp/target.log
 	: >"$target_log"
-	"$brp_target" "$@" >"$target_log" 2>&1 &
+	"$brp_target" --control "$tmp/target.sock" "$@" >"$target_log" 2>&1 &
 	target_pid=$!
 	wait_for 20 is_ready || bad "the target is not ready after 20 s"
 	is_gone "$target_pid" && bad "the target ended at once"

@@ -39,6 +39,8 @@ start 2 'listen' --dev ram:16M --listen nfs://127.0.0.1
 start 2 'config|nofile' --config "$tmp/nofile"
 printf '[target]\ndev = ram:16M\nthreads = many\n' >"$tmp/bad.conf"
 start 2 'threads' --config "$tmp/bad.conf"
+start 1 '/nonexistent/dir' --dev ram:16M --control /nonexistent/dir/socket
+start 2 'control' --dev ram:16M --control relative
 refuses 0 'usage: brp-target' "$brp_target" --help
 refuses 0 'brp-target [0-9]' "$brp_target" --version
 
