@@ -36,10 +36,10 @@ static double cpu_us(const struct timeval *tv)
 	return (double)tv->tv_sec * 1e6 + (double)tv->tv_usec;
 }
 
-/* Seconds that may be cut short by Ctrl-C. */
-static void pause_s(uint32_t s)
+/* May be cut short by Ctrl-C. */
+static void pause_ms(uint32_t ms)
 {
-	uint64_t end = now_ns() + s * NS_PER_S;
+	uint64_t end = now_ns() + ms * NS_PER_MS;
 
 	while (!is_interrupted && now_ns() < end)
 		usleep((useconds_t)MIN((end - now_ns()) / NS_PER_US + 1, 100000ull));
@@ -141,11 +141,11 @@ static void measure(struct perf_report *r, struct perf_job *jobs, atomic_int *ph
 	uint64_t start;
 
 	wait_ready(jobs, r->opt->jobs);
-	pause_s(r->opt->warmup_s);
+	pause_ms(r->opt->warmup_ms);
 	getrusage(RUSAGE_SELF, &before);
 	start = now_ns();
 	atomic_store(phase, PERF_MEASURE);
-	pause_s(r->opt->time_s);
+	pause_ms(r->opt->time_ms);
 	atomic_store(phase, PERF_STOP);
 	r->seconds = (double)(now_ns() - start) / 1e9;
 	getrusage(RUSAGE_SELF, &after);

@@ -31,8 +31,8 @@ struct perf_options {
 	uint32_t bs;
 	uint32_t iodepth; /* per job */
 	uint32_t jobs;
-	uint32_t time_s;
-	uint32_t warmup_s;
+	uint32_t time_ms;
+	uint32_t warmup_ms;
 	uint32_t mix_read;   /* percent, randrw */
 	uint32_t queue_size; /* 0: iodepth */
 	uint64_t size;       /* 0: whole volume */

@@ -37,8 +37,8 @@ static const struct option_spec specs[] = {
 	{"bs", 0, "SIZE", "bytes of one request [4k]", OPT_BS},
 	{"iodepth", 0, "N", "requests in flight per job [32]", OPT_IODEPTH},
 	{"jobs", 'j', "N", "threads, each with a connection of its own [1]", OPT_JOBS},
-	{"time", 't', "S", "seconds to measure [5]", OPT_TIME},
-	{"warmup", 0, "S", "seconds before that [0]", OPT_WARMUP},
+	{"time", 't', "S", "seconds to measure, or milliseconds: 200ms [5]", OPT_TIME},
+	{"warmup", 0, "S", "time before that, likewise [0]", OPT_WARMUP},
 	{"rwmixread", 0, "PERCENT", "share of reads in randrw [70]", OPT_MIX},
 	{"size", 0, "SIZE", "use only the first SIZE bytes of the volume", OPT_SIZE},
 	{"queue-size", 0, "N", "queue depth to ask the target for [iodepth]", OPT_QUEUE_SIZE},
@@ -118,6 +118,27 @@ static int set_merge(const struct options_iter *it, struct perf_options *o)
 		return options_bad_value(it, "not adaptive, always, always:US or off");
 	o->merge = (enum brp_merge)merge;
 	return 0;
+}
+
+/* Seconds, or with "ms" behind it milliseconds. */
+static int set_time(const struct options_iter *it, uint32_t min, uint32_t *ret_ms)
+{
+	char number[16];
+	size_t len = strlen(it->value);
+	bool is_ms = len > 2 && !strcmp(it->value + len - 2, "ms");
+	uint32_t n;
+
+	if (is_ms)
+		len -= 2;
+	if (len < sizeof(number)) {
+		memcpy(number, it->value, len);
+		number[len] = '\0';
+		if (!parse_u32(number, min, 1000000, &n)) {
+			*ret_ms = is_ms ? n : n * 1000;
+			return 0;
+		}
+	}
+	return options_bad_value(it, "seconds, or milliseconds such as 200ms");
 }
 
 static int set_digest(const struct options_iter *it, struct perf_options *o)
@@ -208,9 +229,9 @@ static int set_option(const struct options_iter *it, int id, struct perf_options
 	case OPT_JOBS:
 		return set_u32(it, 1, 256, &o->jobs);
 	case OPT_TIME:
-		return set_u32(it, 1, 1000000, &o->time_s);
+		return set_time(it, 1, &o->time_ms);
 	case OPT_WARMUP:
-		return set_u32(it, 0, 1000000, &o->warmup_s);
+		return set_time(it, 0, &o->warmup_ms);
 	case OPT_MIX:
 		return set_u32(it, 0, 100, &o->mix_read);
 	case OPT_SIZE:
@@ -248,7 +269,7 @@ bool perf_options_parse(int argc, char **argv, struct perf_options *ret_opt,
 		.bs = 4096,
 		.iodepth = 32,
 		.jobs = 1,
-		.time_s = 5,
+		.time_ms = 5000,
 		.mix_read = 70,
 		.poll_us = -1,
 		.digest = -1,
