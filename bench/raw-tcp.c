@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * raw-tcp: how fast the bytes of 4 KiB block I/O can go over TCP on loopback at all, with no
- * protocol and no storage behind it. What bench/compare holds BRP against.
+ * protocol and no storage behind it. What bench/lab holds BRP against.
  *
  * Two processes, each pinned to a core: the client (parent) sends requests of a fixed size, the
  * server (child) answers each with a fixed number of bytes. As many requests as --depth are under

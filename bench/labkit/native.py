@@ -1,11 +1,12 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""compare - BRP over TCP beside its limits and a peer, measured in one run.
+"""BRP over TCP beside its limits and its peers on loopback, measured in one run.
 
-TCP on loopback, 4 KiB random I/O on a memory-backed volume, server on one core, client on another:
+4 KiB random I/O on a memory-backed volume, server on one core, client on another:
 
   raw blocking, spinning  the bytes alone: ping-pong at depth 1, else all there is in one recv/send
-  nbdkit                  nbdkit's memory plugin, fio with its nbd engine
+  nbdkit, nbdkit unix     nbdkit's memory plugin over TCP and a unix socket, fio with its nbd engine
+  nbd-server, qemu-nbd, qemu-storage-daemon
+                          a file in /dev/shm, likewise
   brp-perf, brp-fio       brp-target, both ends as they come: sleeping, with a small polling budget
   ... polling             both ends with --poll-us (depth 1 only)
   ... batching            fio told to submit and reap in batches (depth above 1 only)
@@ -14,37 +15,27 @@ Everything measured for one direction and depth in one round is one group, run o
 the machine's moods change slower than that. A group in which another guest of the host stole time
 is thrown away and done again. Figures are medians over the groups, ratios medians of the ratios
 within a group. Other work on this machine is not noticed: see to it that there is none.
-
-Needs raw-tcp, brp-perf and brp-target in the build folder and, for fio, brp-fio.so (see
-scripts/fio-src); taskset; fio and nbdkit, or their lines are missing.
 """
 
-import argparse
 import contextlib
 import json
 import os
-import platform
 import shutil
 import signal
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
+
+from labkit import common, report
+from labkit.common import die, say
 
 RAW_BLOCK, RAW_SPIN, NBDKIT = "raw blocking", "raw spinning", "nbdkit"
 POLL_US = 1000  # of the polling contenders: never sleeps between two requests
 MAX_TRIES = 3  # of a group, while time is stolen
 STEAL_SHARE = 0.002  # of the group's time on all cores that may be stolen: a tick of accounting
-
-
-def die(text):
-    sys.exit(f"compare: {text}")
-
-
-def say(text):
-    print(f"compare: {text}", file=sys.stderr, flush=True)
+DEPTHS = [1, 32, 128]
 
 
 # ---- processes ---------------------------------------------------------------------------------
@@ -57,12 +48,17 @@ def free_port():
 
 
 def wait_for_port(port, proc):
-    """Whether the server listens, sooner or later; it may have gigabytes to populate first."""
+    """Whether the server listens, sooner or later; it may have gigabytes to populate first. A port, or
+    the path of a unix socket."""
     for _ in range(300):
         with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            if isinstance(port, str):
+                with socket.socket(socket.AF_UNIX) as s:
+                    s.connect(port)
+            else:
+                socket.create_connection(("127.0.0.1", port), 1).close()
             return True
-        if proc.poll() is not None:
+        if proc and proc.poll() is not None:
             return False
         time.sleep(0.1)
     return False
@@ -106,8 +102,12 @@ def run_client(cpu, argv, seconds):
 
 def cpu_seconds(pid):
     """CPU time of a process, its ended threads included, as clock_getcpuclockid(3) has it: in
-    nanoseconds, where /proc/PID/stat has ticks of 10 ms."""
-    return time.clock_gettime(~pid << 3 | 2)
+    nanoseconds, where /proc/PID/stat has ticks of 10 ms. That of ended children is added, for
+    servers that fork."""
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
+        fields = f.read().rpartition(")")[2].split()
+    children = (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+    return time.clock_gettime(~pid << 3 | 2) + children
 
 
 def stolen_seconds():
@@ -155,8 +155,8 @@ class WithServer:
 
     def measure(self, rw, depth):
         before = cpu_seconds(self.pid)
-        m, ios = self.run(rw, depth)
-        m["server_cpu_us"] = (cpu_seconds(self.pid) - before) * 1e6 / ios
+        m = self.run(rw, depth)
+        m["server_cpu_us"] = (cpu_seconds(self.pid) - before) * 1e6 / m["ios"]
         return m
 
 
@@ -176,18 +176,10 @@ class Fio(WithServer):
             # Of the whole latency: fio's other one begins when the engine has taken the request.
             "--lat_percentiles=1", "--clat_percentiles=0", *self.options),
             self.args.time)
-        # Engines may say something on stdout before the report.
-        job = json.loads(out[out.index("{\n"):])["jobs"][0]
-        if job["error"]:
-            die(f"fio error {job['error']} from {self.name}")
-        r = job[rw]
-        cpu_us = (job["usr_cpu"] + job["sys_cpu"]) / 100 * job["job_runtime"] * 1000
-        return {
-            "iops": r["iops"],
-            "mean_us": r["lat_ns"]["mean"] / 1e3,
-            "p99_us": r["lat_ns"]["percentile"]["99.000000"] / 1e3,
-            "client_cpu_us": cpu_us / r["total_ios"],
-        }, r["total_ios"]
+        try:
+            return common.parse_fio(out)
+        except ValueError as error:
+            die(f"{self.name}: {error}")
 
     def fill(self):
         """Memory never written would all be one page of zeroes."""
@@ -204,15 +196,10 @@ class BrpPerf(WithServer):
             self.args.tool("brp-perf"), self.uri, "--rw", f"rand{rw}", "--bs", "4k",
             "--iodepth", str(depth), "--jobs", "1", "--time", str(self.args.time),
             "-o", "json", *self.options], self.args.time)
-        r = json.loads(out)
-        if r["errors"]:
-            die(f"{r['errors']} errors from {self.name}")
-        return {
-            "iops": r["iops"],
-            "mean_us": r["lat_us"]["mean"],
-            "p99_us": r["lat_us"]["p99"],
-            "client_cpu_us": r["cpu_us_per_io"],
-        }, r["iops"] * r["seconds"]
+        try:
+            return common.parse_brp_perf(out)
+        except ValueError as error:
+            die(f"{self.name}: {error}")
 
     def fill(self):
         run_client(self.args.client_cpu, [
@@ -228,12 +215,85 @@ def start_brp(args, stack, *options):
     return pid, f"brp+tcp://127.0.0.1:{port}/fast0"
 
 
-def start_nbdkit(args, stack):
+def start_nbdkit(args, stack, _folder):
     # -f, so that it is our child and cannot be left behind.
     port = free_port()
     pid = stack.enter_context(server("nbdkit", args.server_cpu, port, [
         "nbdkit", "-f", "-i", "127.0.0.1", "-p", str(port), "memory", args.size]))
     return pid, f"nbd://127.0.0.1:{port}"
+
+
+def start_nbdkit_unix(args, stack, folder):
+    path = os.path.join(folder, "nbdkit.sock")
+    pid = stack.enter_context(server("nbdkit", args.server_cpu, path, [
+        "nbdkit", "-f", "-U", path, "memory", args.size]))
+    return pid, f"nbd+unix:///?socket={path}"
+
+
+def make_file(args, folder, name):
+    path = os.path.join(folder, name)
+    with open(path, "wb") as f:
+        f.truncate(size_bytes(args.size))
+    return path
+
+
+def start_nbd_server(args, stack, folder):
+    port = free_port()
+    config = os.path.join(folder, "nbd-server.conf")
+    with open(config, "w", encoding="utf-8") as f:
+        f.write(f"[generic]\nport = {port}\nlistenaddr = 127.0.0.1\n"
+                f"[vol]\nexportname = {make_file(args, folder, 'nbd-server.img')}\nfilesize = {size_bytes(args.size)}\n")
+    pid_file = os.path.join(folder, "nbd-server.pid")
+    # Debian's knows no way to stay in the foreground.
+    run_client(args.server_cpu, ["nbd-server", "-C", config, "-p", pid_file], 10)
+    with open(pid_file, encoding="ascii") as f:
+        pid = int(f.read())
+    stack.callback(os.kill, pid, signal.SIGTERM)
+    if not wait_for_port(port, None):
+        die("nbd-server does not listen")
+    return pid, f"nbd://127.0.0.1:{port}/vol"
+
+
+def start_qemu_nbd(args, stack, folder):
+    port = free_port()
+    pid = stack.enter_context(server("qemu-nbd", args.server_cpu, port, [
+        "qemu-nbd", "-f", "raw", "-t", "-e", "8", "-b", "127.0.0.1", "-p", str(port),
+        make_file(args, folder, "qemu-nbd.img")]))
+    return pid, f"nbd://127.0.0.1:{port}"
+
+
+def start_qemu_daemon(args, stack, folder):
+    port = free_port()
+    pid = stack.enter_context(server("qemu-storage-daemon", args.server_cpu, port, [
+        "qemu-storage-daemon",
+        "--blockdev", f"file,node-name=vol,filename={make_file(args, folder, 'qemu-daemon.img')}",
+        "--nbd-server", f"addr.type=inet,addr.host=127.0.0.1,addr.port={port}",
+        "--export", "nbd,id=vol,node-name=vol,name=vol,writable=on"]))
+    return pid, f"nbd://127.0.0.1:{port}/vol"
+
+
+# name -> how it is started; all are measured by fio's nbd engine.
+NBD_PEERS = {
+    NBDKIT: ("nbdkit", start_nbdkit),
+    "nbdkit unix": ("nbdkit", start_nbdkit_unix),
+    "nbd-server": ("nbd-server", start_nbd_server),
+    "qemu-nbd": ("qemu-nbd", start_qemu_nbd),
+    "qemu-storage-daemon": ("qemu-storage-daemon", start_qemu_daemon),
+}
+
+
+def nbd_peers(args, stack):
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="brp-lab.", dir="/dev/shm"))
+    ret = []
+    for name, (program, start) in NBD_PEERS.items():
+        if args.quick and name != NBDKIT:
+            continue
+        if not shutil.which(program):
+            say(f"no {program} (scripts/setup --bench): it is left out")
+            continue
+        ret.append(Fio(args, name, *start(args, stack, folder), "nbd"))
+        ret[-1].fill()
+    return ret
 
 
 def contenders(args, stack):
@@ -244,11 +304,10 @@ def contenders(args, stack):
     poll = ["--poll-us", str(POLL_US)]
 
     ret = [Raw(args, RAW_BLOCK, "block"), Raw(args, RAW_SPIN, "spin")]
-    if have_fio and shutil.which("nbdkit"):
-        ret.append(Fio(args, NBDKIT, *start_nbdkit(args, stack), "nbd"))
-        ret[-1].fill()
+    if have_fio:
+        ret += nbd_peers(args, stack)
     else:
-        say("no fio or no nbdkit: nothing to compare with but the limits")
+        say("no fio: nothing to compare with but the limits")
     pid, uri = start_brp(args, stack)
     ret.append(BrpPerf(args, "brp-perf", pid, uri))
     ret[-1].fill()
@@ -292,7 +351,8 @@ def measure_clean_group(everyone, rw, depth, counts):
 
 def measure_all(args, everyone, counts):
     """{(rw, depth): [group, ...]}"""
-    groups = {(rw, depth): [] for rw in args.rw for depth in args.depths}
+    depths = args.given_depths or (DEPTHS[:2] if args.quick else DEPTHS)
+    groups = {(rw, depth): [] for rw in args.rw for depth in depths}
     for i in range(args.rounds):
         for rw, depth in groups:
             say(f"round {i + 1} of {args.rounds}: {rw}, depth {depth}")
@@ -321,141 +381,89 @@ def summarise(groups, name):
 # ---- reporting ---------------------------------------------------------------------------------
 
 
-def first_line(argv):
-    try:
-        out = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
-        return out.strip().splitlines()[0]
-    except (OSError, subprocess.CalledProcessError, IndexError):
-        return None
-
-
-def processor():
-    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as f:
-        for line in f:
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.machine()
-
-
-def circumstances(args, counts):
-    here = os.path.dirname(os.path.abspath(__file__))
-    return {
-        "processor": processor(),
-        "processors": os.cpu_count(),
-        "kernel": platform.release(),
-        "transport": "tcp, loopback",
-        "block_bytes": 4096,
-        "seconds": args.time,
-        "rounds": args.rounds,
-        "volume": args.size,
-        "commit": first_line(["git", "-C", here, "describe", "--always", "--dirty"]),
-        "fio": first_line(["fio", "--version"]),
-        "nbdkit": first_line(["nbdkit", "--version"]),
-        "groups_discarded": counts["discarded"],
-        "groups_with_stolen_time": counts["unclean"],
-    }
-
-
 def times(value):
     return "" if value is None else f"{value:.2f}"
 
 
-def print_markdown(about, results):
-    print("## BRP over TCP beside its limits\n")
-    for key, value in about.items():
-        print(f"* {key.replace('_', ' ')}: {value}")
+def tables(results):
+    lines = []
     for (rw, depth), rows in results.items():
-        print(f"\n### 4 KiB random {rw}, depth {depth}\n")
-        print("| | kIOPS (min-max) | mean us | p99 us | CPU us per I/O: client + server "
-              "| x raw blocking | x raw spinning | x nbdkit |")
-        print("|---|---|---|---|---|---|---|---|")
+        lines += [f"## 4 KiB random {rw}, depth {depth}", "",
+                  "| | kIOPS (min-max) | mean us | p99 us | CPU us per I/O: client + server "
+                  "| x raw blocking | x raw spinning | x nbdkit |", "|---|---|---|---|---|---|---|---|"]
         for name, r in rows.items():
-            print(f"| {name} | {r['iops'] / 1e3:.1f} ({r['iops_min'] / 1e3:.1f}-"
-                  f"{r['iops_max'] / 1e3:.1f}) | {r['mean_us']:.1f} | {r['p99_us']:.1f} "
-                  f"| {r['client_cpu_us']:.2f} + {r['server_cpu_us']:.2f} "
-                  f"| {times(r['times_raw_blocking'])} | {times(r['times_raw_spinning'])} "
-                  f"| {times(r['times_nbdkit'])} |")
+            lines.append(f"| {name} | {r['iops'] / 1e3:.1f} ({r['iops_min'] / 1e3:.1f}-{r['iops_max'] / 1e3:.1f}) "
+                         f"| {r['mean_us']:.1f} | {r['p99_us']:.1f} | {r['client_cpu_us']:.2f} + {r['server_cpu_us']:.2f} "
+                         f"| {times(r['times_raw_blocking'])} | {times(r['times_raw_spinning'])} "
+                         f"| {times(r['times_nbdkit'])} |")
+        lines.append("")
+    return lines
 
 
-def print_json(about, results):
-    rows = [{"rw": rw, "iodepth": depth, "contender": name, **r}
+def compare(args):
+    check_machine(args)
+    counts = {"discarded": 0, "unclean": 0}
+    with contextlib.ExitStack() as stack:
+        groups = measure_all(args, contenders(args, stack), counts)
+    results = {key: {name: summarise(g, name) for name in g[0]} for key, g in groups.items()}
+    about = {**common.circumstances(), "rig": "native: TCP on loopback", "seconds": args.time, "rounds": args.rounds,
+             "volume": args.size, "groups_discarded": counts["discarded"],
+             "groups_with_stolen_time": counts["unclean"],
+             "load": "%.1f before, %.1f after" % (args.load_before, os.getloadavg()[0])}
+    rows = [{"rw": rw, "bs": "4k", "iodepth": depth, "jobs": 1, "contender": name, **r}
             for (rw, depth), names in results.items() for name, r in names.items()]
-    print(json.dumps({"about": about, "results": rows}, indent=2))
+    report.write_json(os.path.join(args.out, "lab-native.json"), about, rows)
+    body = report.header("BRP over TCP on loopback beside its limits and peers", about, args.command)
+    with open(os.path.join(args.out, "lab-native.md"), "w", encoding="utf-8") as f:
+        f.write("\n".join(body + tables(results)))
 
 
 # ---- command line ------------------------------------------------------------------------------
 
 
-class Arguments(argparse.Namespace):
-    def tool(self, name, needed=True):
-        for folder in ("bench", "target", "initiator", "."):
-            path = os.path.join(self.build, folder, name)
-            if os.path.exists(path):
-                return os.path.abspath(path)
-        if needed:
-            die(f"no {name} below {self.build}: build it first")
-        return None
+def size_bytes(text):
+    units = {"M": 20, "G": 30}
+    return int(text[:-1]) << units[text[-1]]
 
 
-def parse_arguments():
-    p = argparse.ArgumentParser(description=__doc__,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("build", help="build folder")
-    p.add_argument("--depths", default="1,32", help="comma-separated (default 1,32)")
-    p.add_argument("--rw", default="read,write", help="comma-separated (default read,write)")
-    p.add_argument("--rounds", type=int, default=3, help="default 3")
-    p.add_argument("--time", type=int, default=3, metavar="S", help="of each measurement")
-    p.add_argument("--size", default="1G", help="of the volumes (default 1G)")
-    p.add_argument("--cpus", default="0,1", metavar="S,C", help="cores of server and client")
-    p.add_argument("--quick", action="store_true", help="3 rounds of 1 s, small volumes")
-    p.add_argument("-o", "--output", choices=("markdown", "json"), default="markdown")
-    args = p.parse_args(namespace=Arguments())
-    try:
-        args.depths = [int(d) for d in args.depths.split(",")]
-        args.server_cpu, args.client_cpu = (int(c) for c in args.cpus.split(","))
-    except ValueError:
-        p.error("--depths and --cpus want numbers")
+def add_arguments(p):
+    g = p.add_argument_group("rig native")
+    g.add_argument("--rw", default="read,write", help="comma-separated (default read,write)")
+    g.add_argument("--rounds", type=int, default=3, help="default 3")
+    g.add_argument("--time", type=int, metavar="S", help="of each measurement (default 3, quick 1)")
+    g.add_argument("--size", help="of the volumes, as 128M or 1G (default 1G, quick 128M)")
+    g.add_argument("--cpus", default="0,1", metavar="S,C", help="cores of server and client")
+
+
+def check_arguments(p, args):
+    args.time = args.time or (1 if args.quick else 3)
+    args.size = args.size or ("128M" if args.quick else "1G")
     args.rw = args.rw.split(",")
-    if not set(args.rw) <= {"read", "write"} or min(args.depths + [args.rounds, args.time]) < 1:
+    args.tool = lambda name, needed=True: find_tool(args.build, name, needed)
+    args.load_before = os.getloadavg()[0]
+    try:
+        args.server_cpu, args.client_cpu = (int(c) for c in args.cpus.split(","))
+        size_bytes(args.size)
+    except (ValueError, KeyError):
+        p.error("--cpus wants two numbers, --size a number with M or G")
+    if not set(args.rw) <= {"read", "write"} or min(args.rounds, args.time) < 1:
         p.error("--rw wants read or write, the numbers are positive")
-    if args.quick:
-        args.time, args.size = 1, "128M"
-    return args
+
+
+def find_tool(build, name, needed):
+    for folder in ("bench", "target", "initiator", "."):
+        path = os.path.join(build, folder, name)
+        if os.path.exists(path):
+            return path
+    if needed:
+        die(f"no {name} below {build}: build it first")
+    return None
 
 
 def check_machine(args):
     if not shutil.which("taskset"):
         die("no taskset: install util-linux")
-    cpus = {args.server_cpu, args.client_cpu}
-    if not cpus <= os.sched_getaffinity(0):
+    if not {args.server_cpu, args.client_cpu} <= os.sched_getaffinity(0):
         die(f"cores {args.cpus} are not all here: pick others with --cpus")
     for name in ("raw-tcp", "brp-perf", "brp-target"):
         args.tool(name)
-
-
-def on_signal(number, _frame):
-    raise SystemExit(128 + number)
-
-
-def main():
-    args = parse_arguments()
-    check_machine(args)
-    # So that the servers' `finally` runs.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, on_signal)
-    counts = {"discarded": 0, "unclean": 0}
-    with contextlib.ExitStack() as stack:
-        groups = measure_all(args, contenders(args, stack), counts)
-    results = {key: {name: summarise(g, name) for name in g[0]} for key, g in groups.items()}
-    about = circumstances(args, counts)
-    if args.output == "json":
-        print_json(about, results)
-    else:
-        print_markdown(about, results)
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The experiments in the VM: what is measured, and what is said about it."""
+
+import os
+
+from labkit import plans, report, vm
+
+DEVICE_NS = 12000  # the paper's DRAM SSD
+
+# Of the paper's Table 2: us, and without the device's own time.
+PAPER_LATENCY = {"randread": ((63, 51), (43, 31)), "randwrite": ((75, 62), (54, 41))}
+
+
+def write(args, name, title, about, rows, body, **more):
+    report.write_json(os.path.join(args.out, name + ".json"), about, rows, **more)
+    with open(os.path.join(args.out, name + ".md"), "w", encoding="utf-8") as f:
+        f.write("\n".join(report.header(title, about, args.command) + body))
+
+
+def draw(args, body, name, title, series):
+    if series and report.plot(os.path.join(args.out, name + ".svg"), title, series):
+        body += [f"![{title}]({name}.svg)", ""]
+
+
+# ---- peers -------------------------------------------------------------------------------------
+
+
+def compare(args):
+    cases = plans.quick() if args.quick else plans.compare(args.depths)
+    about, rows = vm.measure(args.build, cases, args.boots)
+    body = [
+        "Every contender has a null_blk device of its own of the same kind, memory backed; `:ram` is brp-target's own memory",
+        "volume, `:fio` the fio engine, `:dev` fio on the block device that brp-initiator makes, otherwise brp-perf; the peers",
+        "are measured by fio with io_uring. `limit:` are bare verbs (bench/raw-verbs): no protocol, no storage.", ""]
+    body += report.goals(rows)
+    for rw in plans.DIRECTIONS:
+        draw(args, body, f"lab-vm-{rw}", f"4 KiB {report.RW_NAMES[rw]}", report.iops_series(rows, rw))
+    write(args, "lab-vm", "BRP and its peers over soft-RoCE", about, rows, body + report.tables(rows))
+
+
+# ---- the paper ---------------------------------------------------------------------------------
+
+
+def latency_table(with_device, without):
+    lines = ["## Table 2: latency of one request, µs (in brackets: without the device)", "",
+             "| | SRP | BRP | reduction | paper: SRP | paper: BRP | paper: reduction |", "|---|---|---|---|---|---|---|"]
+    for rw, (srp, brp) in PAPER_LATENCY.items():
+        found = [report.find(rows, c, rw, "4k", 1) for c in ("srp", "brp-rdma:merge=off") for rows in (with_device, without)]
+        if None in found:
+            continue
+        a, a0, b, b0 = (row["mean_us"] for row in found)
+        lines.append(f"| {report.RW_NAMES[rw]} | {a:.0f} ({a0:.0f}) | {b:.0f} ({b0:.0f}) | −{(1 - b / a) * 100:.0f} "
+                     f"(−{(1 - b0 / a0) * 100:.0f}) % | {srp[0]} ({srp[1]}) | {brp[0]} ({brp[1]}) "
+                     f"| −{(1 - brp[0] / srp[0]) * 100:.1f} (−{(1 - brp[1] / srp[1]) * 100:.1f}) % |")
+    return lines + [""]
+
+
+def claims(rows, depths):
+    """What the paper says of its Figure 7, in words only, and whether it is so here."""
+    def iops(contender, depth):
+        row = report.find(rows, contender, "randwrite", "4k", depth)
+        return row["iops"] if row else 0
+
+    one, two, three, srp = "brp-rdma:serial:merge=off", "brp-rdma:merge=off", "brp-rdma:merge=always", "srp"
+    low, high = [d for d in depths if d < 128], [d for d in depths if d >= 128]
+    most = max(depths)
+    said = [
+        ("BRP-1 is faster than SRP", all(iops(one, d) > iops(srp, d) for d in depths)),
+        ("BRP-1 does not grow beyond 16", iops(one, most) < 1.1 * iops(one, 16)),
+        ("SRP does not grow beyond 16", iops(srp, most) < 1.1 * iops(srp, 16)),
+        ("BRP-2 grows far beyond BRP-1", iops(two, most) > 1.5 * iops(one, most)),
+        ("always merging loses to no merging below 128", any(iops(three, d) < iops(two, d) for d in low)),
+        ("always merging wins from 128 on", all(iops(three, d) > iops(two, d) for d in high)),
+    ]
+    return ["| the paper says of its Figure 7 | here |", "|---|---|",
+            *[f"| {what} | {'yes' if holds else 'no'} |" for what, holds in said], ""]
+
+
+def papers(args):
+    names = plans.PAPER_SCHEMES
+    settings = ["irqmode=2", f"completion_nsec={DEVICE_NS}"]
+    depths = args.depths
+    about, rows = vm.measure(args.build, plans.papers(depths), args.boots, settings)
+    plain_cases = [(c, rw, "4k", 1, 1, plans.MS) for c in names for rw in plans.DIRECTIONS]
+    _, plain = vm.measure(args.build, plain_cases, args.boots)
+    body = latency_table(rows, plain)
+    draw(args, body, "lab-papers", "4 KiB random write on a device of 12 us", report.iops_series(rows, "randwrite", names=names))
+    body += claims(rows, depths)
+    body += ["The paper gives Figure 7 as a drawing without figures, on 40 Gb/s InfiniBand and machines with many processors;",
+             "here one processor runs everything, so what does not wait for the device is bounded by its instructions.", ""]
+    write(args, "lab-papers", "The paper's experiment", about, rows, body + report.tables(rows, names), without_device=plain)
+
+
+# ---- merging -----------------------------------------------------------------------------------
+
+
+def judge(rows, depths):
+    lines = ["`adaptive` against the better of `off` and `always`: IOPS at least 0.97 times, 99th percentile at most 1.1 times.", "",
+             "| | depth | off | always | adaptive | IOPS | p99 | holds |", "|---|---|---|---|---|---|---|---|"]
+    nr_held = nr = 0
+    for rw in plans.DIRECTIONS + ["randrw"]:
+        for depth in depths:
+            modes = {m: report.find(rows, f"brp-rdma:ram:merge={m}", rw, "4k", depth) for m in plans.MERGE_MODES}
+            if None in modes.values():
+                continue
+            ours = modes["adaptive"]
+            iops = ours["iops"] / max(modes["off"]["iops"], modes["always"]["iops"])
+            p99 = ours["p99_us"] / min(modes["off"]["p99_us"], modes["always"]["p99_us"])
+            holds = iops >= 0.97 and p99 <= 1.1
+            nr, nr_held = nr + 1, nr_held + holds
+            cells = " | ".join(f"{report.number(modes[m]['iops'])} · {modes[m]['p99_us']:.0f}" for m in plans.MERGE_MODES)
+            lines.append(f"| {report.RW_NAMES[rw]} | {depth} | {cells} | {iops:.2f} | {p99:.2f} | {'yes' if holds else '**no**'} |")
+    return [f"{nr_held} of {nr} hold.", ""] + lines + [""]
+
+
+def merging(args):
+    about, rows = vm.measure(args.build, plans.merging(args.depths), args.boots)
+    body = judge(rows, args.depths)
+    names = {f"brp-rdma:ram:merge={m}": m for m in plans.MERGE_MODES}
+    for rw in plans.DIRECTIONS + ["randrw"]:
+        draw(args, body, f"lab-merging-{rw}", f"4 KiB {report.RW_NAMES[rw]}", report.iops_series(rows, rw, names=names))
+    write(args, "lab-merging", "Merging: off, always, adaptive", about, rows, body)

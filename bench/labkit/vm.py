@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Measurements in the deterministic VM: one processor on which every instruction takes a nanosecond, soft-RoCE, MTU 9000."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+
+from labkit import common
+
+SECONDS_PER_CASE = 40  # of real time at most, on a machine that does much else
+GUEST = "bench/labkit/guest"
+
+
+def parse(contender, text):
+    if contender.startswith("limit:"):
+        return common.parse_raw_verbs(text)
+    if contender.startswith("brp-") and not {"fio", "dev"} & set(contender.split(":")):
+        return common.parse_brp_perf(text)
+    return common.parse_fio(text)
+
+
+def programs(build):
+    ret = []
+    for name in ("target/brp-target", "bench/brp-perf", "bench/raw-verbs", "bench/brp-fio.so",
+                 "initiator/brp-initiator"):
+        path = os.path.join(build, name)
+        if os.path.exists(path):
+            ret.append(path)
+        elif "fio" not in name and "initiator" not in name:
+            common.die(f"no {path}: build it first, with -Drdma=enabled")
+    return ret
+
+
+def boot(build, cases, settings, out):
+    """Runs the cases in one boot; their output is in `out` afterwards."""
+    with open(os.path.join(out, "plan"), "w", encoding="ascii") as f:
+        for number, case in enumerate(cases):
+            print(number, *case, file=f)
+    argv = ["nice", os.path.join(common.REPO, "tests/rdma/vm-run"), "--deterministic", "--mem", "3G",
+            "--time", str(300 + SECONDS_PER_CASE * len(cases)), "--out", out]
+    for path in [*programs(build), os.path.join(common.REPO, GUEST)]:
+        argv += ["--add", path]
+    done = subprocess.run([*argv, "--", GUEST, build, "/out/plan", "/out", *settings], cwd=common.REPO, text=True,
+                          stdout=subprocess.PIPE, check=False)
+    for line in done.stdout.splitlines():
+        common.say(line)
+    if done.returncode == 77:
+        common.die("there can be no VM here, see above")
+    if done.returncode:
+        common.say(f"the VM ended with status {done.returncode}")
+
+
+def collect(cases, out, results):
+    for number, case in enumerate(cases):
+        path = os.path.join(out, f"{number}.json")
+        if not os.path.exists(path):
+            continue
+        with open(path, encoding="utf-8", errors="replace") as f:
+            text = f.read()
+        try:
+            results.setdefault(case, []).append(parse(case[0], text))
+        except (ValueError, KeyError) as error:
+            common.say(f"{' '.join(map(str, case))}: {error}")
+
+
+def guest_facts(out):
+    try:
+        with open(os.path.join(out, "guest"), encoding="utf-8") as f:
+            return f.read().split("\n")
+    except OSError:
+        common.die("the VM did not get as far as to measure anything")
+
+
+def measure(build, cases, boots, settings=()):
+    """Rows: what a case is, and medians over the boots. Cases nobody could run are left out and said."""
+    results, facts = {}, []
+    for i in range(boots):
+        common.say(f"boot {i + 1} of {boots}: {len(cases)} cases")
+        out = tempfile.mkdtemp(prefix="brp-lab.")
+        try:
+            boot(build, cases, settings, out)
+            facts = guest_facts(out)
+            collect(cases, out, results)
+        finally:
+            shutil.rmtree(out, ignore_errors=True)
+    keys = ("contender", "rw", "bs", "iodepth", "jobs", "virtual_ms")
+    rows = [{**dict(zip(keys, case)), "bs": str(case[2]).replace("4096", "4k"), **common.summarise(results[case])}
+            for case in cases if case in results]
+    about = {**common.circumstances(), "rig": "deterministic VM: 1 processor, 1 instruction = 1 ns, soft-RoCE, MTU 9000",
+             "guest_kernel": facts[0], "boots": boots, "null_blk": " ".join(settings) or "memory backed, inline"}
+    return about, rows
