@@ -7,7 +7,7 @@
 
 # history OPTION... -- TARGET-OPTION...: one round, or BRP_TEST_MINUTES of them. Its status.
 history() {
-	local args=(--seconds "$(scale 6)" --transport "$BRP_TEST_TRANSPORT" --address "$BRP_TEST_ADDRESS" --log "$tmp/target.log")
+	local args=(--seconds 5 --transport "$BRP_TEST_TRANSPORT" --address "$BRP_TEST_ADDRESS" --log "$tmp/target.log")
 
 	# shellcheck disable=SC2034 # shown when the test fails
 	target_log=$tmp/target.log
