@@ -34,6 +34,7 @@
 
 #define MAX_WINDOW_US 1000000u
 #define MAX_POLL_US   1000000u
+#define MAX_LIMIT_S   1000000u
 
 struct engine_options {
 	void *pad; /* fio takes an option at offset 0 for none */
@@ -45,7 +46,10 @@ struct engine_options {
 	unsigned int merge_max_bytes;
 	unsigned int merge_max_requests;
 	unsigned int connect_timeout_ms;
-	unsigned int keepalive_ms;
+	char *reconnect_delay;
+	char *ctrl_loss_tmo;
+	char *fast_io_fail_tmo;
+	char *keep_alive_tmo;
 };
 
 struct engine {
@@ -145,13 +149,42 @@ static struct fio_option options[] = {
 		.group = FIO_OPT_G_INVALID,
 	},
 	{
-		.name = "keepalive_ms",
+		.name = "reconnect_delay",
+		.lname = "Time between attempts to reconnect",
+		.type = FIO_OPT_STR_STORE, /* with decimals, or -1 */
+		.off1 = offsetof(struct engine_options, reconnect_delay),
+		.help = "Seconds before the second attempt, then doubled",
+		.def = "0.5",
+		.category = FIO_OPT_C_ENGINE,
+		.group = FIO_OPT_G_INVALID,
+	},
+	{
+		.name = "ctrl_loss_tmo",
+		.lname = "When to give up reconnecting",
+		.type = FIO_OPT_STR_STORE, /* with decimals, or -1 */
+		.off1 = offsetof(struct engine_options, ctrl_loss_tmo),
+		.help = "Seconds; -1 = never, 0 = at once",
+		.def = "-1",
+		.category = FIO_OPT_C_ENGINE,
+		.group = FIO_OPT_G_INVALID,
+	},
+	{
+		.name = "fast_io_fail_tmo",
+		.lname = "When waiting requests fail",
+		.type = FIO_OPT_STR_STORE, /* with decimals, or -1 */
+		.off1 = offsetof(struct engine_options, fast_io_fail_tmo),
+		.help = "Seconds a request waits for a reconnect; -1 = as long as it takes",
+		.def = "-1",
+		.category = FIO_OPT_C_ENGINE,
+		.group = FIO_OPT_G_INVALID,
+	},
+	{
+		.name = "keep_alive_tmo",
 		.lname = "Keep-alive",
-		.type = FIO_OPT_INT,
-		.off1 = offsetof(struct engine_options, keepalive_ms),
-		.help = "The peer is lost when silent for three times this, us included, "
-			"while fio sleeps; 0 = never",
-		.def = "0",
+		.type = FIO_OPT_STR_STORE, /* with decimals, or -1 */
+		.off1 = offsetof(struct engine_options, keep_alive_tmo),
+		.help = "A target silent for so many seconds is taken for dead; 0 = never",
+		.def = "4",
 		.category = FIO_OPT_C_ENGINE,
 		.group = FIO_OPT_G_INVALID,
 	},
@@ -216,6 +249,48 @@ static int parse_poll(const char *s, struct brp_options *opt)
 	return 0;
 }
 
+static int parse_time(const char *name, const char *s, bool may_be_never, int *ret_ms)
+{
+	uint32_t ms;
+
+	if (may_be_never && !strcmp(s, "-1")) {
+		*ret_ms = -1;
+		return 0;
+	}
+	if (parse_seconds(s, MAX_LIMIT_S, &ms) < 0) {
+		log_err("brp: %s=%s: want seconds 0...%u%s\n", name, s, MAX_LIMIT_S,
+			may_be_never ? ", or -1 for never" : "");
+		return -EINVAL;
+	}
+	*ret_ms = (int)ms;
+	return 0;
+}
+
+static int parse_times(const struct engine_options *eo, struct brp_options *opt)
+{
+	int delay_ms, alive_ms;
+
+	if (parse_time("reconnect_delay", eo->reconnect_delay, false, &delay_ms) ||
+	    parse_time("ctrl_loss_tmo", eo->ctrl_loss_tmo, true, &opt->ctrl_loss_tmo_ms) ||
+	    parse_time("fast_io_fail_tmo", eo->fast_io_fail_tmo, true, &opt->fast_io_fail_tmo_ms) ||
+	    parse_time("keep_alive_tmo", eo->keep_alive_tmo, false, &alive_ms))
+		return -EINVAL;
+	opt->reconnect_delay_ms = (unsigned int)delay_ms;
+	if (delay_ms > 10000) /* the library's ceiling of the back-off */
+		opt->reconnect_delay_max_ms = (unsigned int)delay_ms;
+	/* A peer is dead when the fourth of its keep-alives is overdue. */
+	opt->keepalive_ms = alive_ms == 0 ? BRP_KEEPALIVE_NEVER : (unsigned int)(alive_ms + 3) / 4;
+	return 0;
+}
+
+/* From whatever thread runs the job. How the session ends is said by say_lost(). */
+static void on_event(void *arg, const struct brp_event *ev)
+{
+	(void)arg;
+	if (ev->kind != BRP_EVENT_FAILED)
+		log_err("brp: %s\n", ev->text);
+}
+
 /* A job that only reads does not need the right to write. */
 static int fill_options(const struct thread_data *td, struct brp_options *opt)
 {
@@ -227,9 +302,12 @@ static int fill_options(const struct thread_data *td, struct brp_options *opt)
 	opt->merge_max_bytes = eo->merge_max_bytes;
 	opt->merge_max_requests = eo->merge_max_requests;
 	opt->connect_timeout_ms = eo->connect_timeout_ms;
-	opt->keepalive_ms = eo->keepalive_ms;
+	opt->on_event = on_event;
 	opt->read_only = !td_write(td) && !td_trim(td) && !td->o.read_iolog_file;
 	r = eo->merge ? parse_merge(eo->merge, opt) : 0;
+	if (r < 0)
+		return r;
+	r = parse_times(eo, opt);
 	if (r < 0)
 		return r;
 	if (eo->data_digest && parse_digest(eo->data_digest, opt))

@@ -45,7 +45,16 @@ static void pause_ms(uint32_t ms)
 		usleep((useconds_t)MIN((end - now_ns()) / NS_PER_US + 1, 100000ull));
 }
 
-static int connect_session(const struct perf_options *opt, struct brp_session **ret_s,
+/* What the session goes through; how it ends is said at the end. */
+static void on_event(void *arg, const struct brp_event *ev)
+{
+	const struct perf_options *opt = arg;
+
+	if (ev->kind != BRP_EVENT_FAILED)
+		fprintf(stderr, "brp-perf: %s: %s\n", opt->uri, ev->text);
+}
+
+static int connect_session(struct perf_options *opt, struct brp_session **ret_s,
 			   struct brp_info *ret_info)
 {
 	struct brp_options o = BRP_OPTIONS_INIT;
@@ -57,7 +66,16 @@ static int connect_session(const struct perf_options *opt, struct brp_session **
 	o.merge_window_us = opt->merge_window_us;
 	o.merge_max_bytes = opt->merge_max_bytes;
 	o.poll_us = opt->poll_us;
+	o.reconnect_delay_ms = opt->reconnect_delay_ms;
+	o.reconnect_delay_max_ms = opt->reconnect_delay_ms > 10000 ? opt->reconnect_delay_ms : 0;
+	o.ctrl_loss_tmo_ms = opt->ctrl_loss_tmo_ms;
+	o.fast_io_fail_tmo_ms = opt->fast_io_fail_tmo_ms;
+	/* A peer is dead when the fourth of its keep-alives is overdue. */
+	o.keepalive_ms =
+		opt->keep_alive_tmo_ms ? MAX(opt->keep_alive_tmo_ms / 4, 1u) : BRP_KEEPALIVE_NEVER;
 	o.digest = opt->digest;
+	o.on_event = on_event;
+	o.event_arg = opt;
 	o.read_only = !opt->is_verify && (opt->rw == PERF_READ || opt->rw == PERF_RANDREAD);
 	r = brp_connect(opt->uri, &o, ret_s);
 	if (r < 0) {
@@ -172,11 +190,15 @@ static int run_jobs(struct perf_report *r, struct perf_job *jobs, atomic_int *ph
 	return err;
 }
 
-static enum perf_exit report(const struct perf_report *r, const struct brp_session *s,
-			     bool is_broken)
+static enum perf_exit report(struct perf_report *r, const struct brp_session *s, bool is_broken)
 {
+	struct brp_status status = {.size = sizeof(status)};
+
 	if (is_broken && brp_session_error(s)[0])
 		fprintf(stderr, "brp-perf: %s: %s\n", r->opt->uri, brp_session_error(s));
+	brp_session_status(s, &status);
+	r->reconnects = status.reconnects;
+	r->retried_requests = status.retried_requests;
 	if (r->opt->is_json)
 		perf_report_json(stdout, r);
 	else

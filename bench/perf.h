@@ -41,7 +41,11 @@ struct perf_options {
 	uint32_t merge_window_us;
 	uint32_t merge_max_bytes;
 	int poll_us;
-	int digest; /* as in brp_options */
+	uint32_t reconnect_delay_ms; /* 0: the library's */
+	int ctrl_loss_tmo_ms;        /* -1: never */
+	int fast_io_fail_tmo_ms;     /* likewise */
+	uint32_t keep_alive_tmo_ms;  /* 0: never */
+	int digest;                  /* as in brp_options */
 	bool is_verify;
 	bool is_json;
 	const char *rig;
@@ -103,6 +107,7 @@ struct perf_job {
 	enum perf_rw rw;     /* now; differs from opt->rw in sweeps */
 	bool is_sweep;       /* filling, or comparing at the end */
 	bool is_measuring;
+	bool is_flushed; /* after filling */
 	bool is_broken;
 	unsigned char *written; /* bitmap: blocks that carry the pattern */
 	struct brp_stats stats_before;
@@ -130,6 +135,8 @@ struct perf_report {
 	double seconds;
 	double user_us; /* CPU time of this process while measuring */
 	double system_us;
+	uint64_t reconnects;
+	uint64_t retried_requests;
 };
 void perf_report_add(struct perf_report *r, const struct perf_result *job);
 void perf_report_text(FILE *f, const struct perf_report *r);

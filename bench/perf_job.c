@@ -260,6 +260,30 @@ static void sweep(struct perf_job *job, enum perf_rw rw)
 	job->next_block = 0;
 }
 
+static void on_flushed(void *arg, int result)
+{
+	struct perf_job *job = arg;
+
+	job->is_flushed = true;
+	if (result == 0)
+		return;
+	job->result.errors++;
+	job->is_broken = true;
+	fprintf(stderr, "brp-perf: job %u: flush: %s\n", job->index, strerror(-result));
+}
+
+/* A volatile cache of the target may lose what was filled in, should the target restart. */
+static void flush(struct perf_job *job)
+{
+	struct brp_io io = {.op = BRP_FLUSH, .done = on_flushed, .arg = job};
+	int r = brp_submit(job->queue, &io);
+
+	if (r < 0)
+		on_flushed(job, r);
+	while (!job->is_flushed && brp_wait(job->queue, WAIT_MS) >= 0)
+		;
+}
+
 static void subtract_stats(struct brp_stats *s, const struct brp_stats *before)
 {
 	s->requests -= before->requests;
@@ -284,6 +308,8 @@ static void *job_main(void *arg)
 
 	if (job->opt->is_verify && is_reading)
 		sweep(job, PERF_WRITE);
+	if (job->opt->is_verify && is_reading && job->info->is_write_back && !job->is_broken)
+		flush(job);
 	atomic_store(&job->is_ready, true);
 	if (!job->is_broken)
 		run(job);

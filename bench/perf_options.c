@@ -8,7 +8,8 @@
 #include "common/options.h"
 #include "common/strparse.h"
 
-#define PROGRAM "brp-perf"
+#define PROGRAM     "brp-perf"
+#define MAX_LIMIT_S 1000000u
 
 enum {
 	OPT_RW = 1,
@@ -24,6 +25,10 @@ enum {
 	OPT_MERGE_MAX,
 	OPT_POLL,
 	OPT_DIGEST,
+	OPT_RECONNECT_DELAY,
+	OPT_CTRL_LOSS,
+	OPT_FAST_IO_FAIL,
+	OPT_KEEP_ALIVE,
 	OPT_VERIFY,
 	OPT_SEED,
 	OPT_RIG,
@@ -47,6 +52,15 @@ static const struct option_spec specs[] = {
 	{"poll-us", 0, "N", "spin up to N us before sleeping; -1: adaptive [-1]", OPT_POLL},
 	{"data-digest", 0, "MODE", "CRC32C on TCP: on, off, or auto: as the target wants it [auto]",
 	 OPT_DIGEST},
+	{"reconnect-delay", 'c', "S",
+	 "seconds before the second attempt to reconnect, then doubled [0.5]", OPT_RECONNECT_DELAY},
+	{"ctrl-loss-tmo", 'l', "S",
+	 "give up reconnecting after S seconds; -1 never, 0 at once [-1]", OPT_CTRL_LOSS},
+	{"fast-io-fail-tmo", 0, "S",
+	 "requests that wait for a reconnect fail after S seconds; -1 never [-1]",
+	 OPT_FAST_IO_FAIL},
+	{"keep-alive-tmo", 'k', "S", "a target silent for S seconds is taken for dead; 0 never [4]",
+	 OPT_KEEP_ALIVE},
 	{"verify", 0, NULL,
 	 "write a pattern, read it back, compare; overwrites the volume\n"
 	 "(its first GiB when --size is not given)",
@@ -167,6 +181,27 @@ static int set_poll(const struct options_iter *it, struct perf_options *o)
 	return 0;
 }
 
+static int set_seconds(const struct options_iter *it, uint32_t *ret_ms)
+{
+	if (parse_seconds(it->value, MAX_LIMIT_S, ret_ms) < 0)
+		return options_bad_value(it, "not seconds from 0 to %u", MAX_LIMIT_S);
+	return 0;
+}
+
+static int set_limit(const struct options_iter *it, int *ret_ms)
+{
+	uint32_t ms;
+
+	if (strcmp(it->value, "-1") == 0) {
+		*ret_ms = -1;
+		return 0;
+	}
+	if (parse_seconds(it->value, MAX_LIMIT_S, &ms) < 0)
+		return options_bad_value(it, "not -1 and not seconds from 0 to %u", MAX_LIMIT_S);
+	*ret_ms = (int)ms;
+	return 0;
+}
+
 static int set_u32(const struct options_iter *it, uint32_t min, uint32_t max, uint32_t *ret_v)
 {
 	if (parse_u32(it->value, min, max, ret_v) < 0)
@@ -246,6 +281,14 @@ static int set_option(const struct options_iter *it, int id, struct perf_options
 		return set_poll(it, o);
 	case OPT_DIGEST:
 		return set_digest(it, o);
+	case OPT_RECONNECT_DELAY:
+		return set_seconds(it, &o->reconnect_delay_ms);
+	case OPT_CTRL_LOSS:
+		return set_limit(it, &o->ctrl_loss_tmo_ms);
+	case OPT_FAST_IO_FAIL:
+		return set_limit(it, &o->fast_io_fail_tmo_ms);
+	case OPT_KEEP_ALIVE:
+		return set_seconds(it, &o->keep_alive_tmo_ms);
 	case OPT_VERIFY:
 		o->is_verify = true;
 		return 0;
@@ -273,6 +316,9 @@ bool perf_options_parse(int argc, char **argv, struct perf_options *ret_opt,
 		.mix_read = 70,
 		.poll_us = -1,
 		.digest = -1,
+		.ctrl_loss_tmo_ms = -1,
+		.fast_io_fail_tmo_ms = -1,
+		.keep_alive_tmo_ms = 4000,
 		.seed = 1,
 	};
 	struct options_iter it;

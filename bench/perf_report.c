@@ -91,6 +91,9 @@ void perf_report_text(FILE *f, const struct perf_report *r)
 		"sleeps\n",
 		"jumbo", (unsigned long long)s->messages, ratio(s->requests, s->messages),
 		ratio(s->completions, s->responses), (unsigned long long)s->sleeps);
+	if (r->reconnects)
+		fprintf(f, "  %-10s %llu reconnects, %llu requests sent again\n", "recovery",
+			(unsigned long long)r->reconnects, (unsigned long long)r->retried_requests);
 	if (r->opt->is_verify)
 		fprintf(f, "  %-10s %llu requests right, %llu wrong\n", "verify",
 			(unsigned long long)r->sum.verified, (unsigned long long)r->sum.mismatches);
@@ -184,6 +187,8 @@ void perf_report_json(FILE *f, const struct perf_report *r)
 	json_double(f, "cpu_us_per_io", cpu_per_io(r));
 	json_jumbo(f, &r->sum.stats);
 	json_u64(f, "sleeps", r->sum.stats.sleeps);
+	json_u64(f, "reconnects", r->reconnects);
+	json_u64(f, "retried_requests", r->retried_requests);
 	fprintf(f, "  \"verify\": { \"enabled\": %s, \"right\": %llu, \"wrong\": %llu }\n}\n",
 		r->opt->is_verify ? "true" : "false", (unsigned long long)r->sum.verified,
 		(unsigned long long)r->sum.mismatches);
