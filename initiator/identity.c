@@ -47,7 +47,8 @@ static int check_volume(const struct brp_session *s, const struct brp_login_repl
 
 	if (!brp_uuid_equal(&known->volume_uuid, &m->volume_uuid))
 		snprintf(why, INI_ERROR_BYTES,
-			 "%s is another volume now (its UUID differs); it is not the same data",
+			 "%s came back as another volume (its UUID differs): memory that was "
+			 "emptied, or another disk; it is not the same data",
 			 volume(s));
 	else if (known->generation != m->generation)
 		snprintf(why, INI_ERROR_BYTES,

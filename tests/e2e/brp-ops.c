@@ -14,6 +14,7 @@ static const char usage[] =
 	"           --seconds --offset --span --max-bytes --seed --merge=adaptive|off|always "
 	"--read-only\n"
 	"           --no-discard --state=FILE --reconnect (a lost connection is made again)\n"
+	"           --session=N (a session UUID of that number)\n"
 	"  check    read everything back that a run of mixed with --state acknowledged\n"
 	"  shapes   every operation with every size, one by one; --no-discard: null volume\n"
 	"  refused  what the library and the target must refuse; --read-only\n"
@@ -29,6 +30,7 @@ enum {
 	OPT_SPAN,
 	OPT_MAX_BYTES,
 	OPT_SEED,
+	OPT_SESSION,
 	OPT_MERGE,
 	OPT_STATE,
 	OPT_READ_ONLY,
@@ -46,6 +48,7 @@ static const struct option options[] = {
 	{"span", required_argument, NULL, OPT_SPAN},
 	{"max-bytes", required_argument, NULL, OPT_MAX_BYTES},
 	{"seed", required_argument, NULL, OPT_SEED},
+	{"session", required_argument, NULL, OPT_SESSION},
 	{"merge", required_argument, NULL, OPT_MERGE},
 	{"state", required_argument, NULL, OPT_STATE},
 	{"read-only", no_argument, NULL, OPT_READ_ONLY},
@@ -103,6 +106,9 @@ static int parse_number(struct ops_options *o, int id, const char *text)
 		break;
 	case OPT_SEED:
 		o->seed = (unsigned int)n;
+		break;
+	case OPT_SESSION:
+		o->session = (unsigned int)n;
 		break;
 	}
 	return 0;

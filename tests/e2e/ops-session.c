@@ -72,6 +72,14 @@ static void fill_options(const struct ops_options *o, struct brp_options *opt)
 	opt->merge = o->merge;
 	opt->read_only = o->is_read_only;
 	opt->on_event = on_event;
+	if (o->session) {
+		static uint8_t uuid[16] = "brp-ops";
+
+		/* Machines without a machine-id would be another host each time. */
+		memcpy(uuid + 12, &o->session, sizeof(o->session));
+		opt->session_uuid = uuid;
+		opt->host_uuid = uuid;
+	}
 	opt->ctrl_loss_tmo_ms = o->does_reconnect ? -1 : 0;
 }
 

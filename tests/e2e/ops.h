@@ -32,6 +32,7 @@ struct ops_options {
 	uint64_t span;
 	uint64_t max_bytes;
 	unsigned int seed;
+	unsigned int session; /* number in the session UUID; 0: a random UUID */
 	enum brp_merge merge;
 	bool is_read_only;
 	bool no_discard;

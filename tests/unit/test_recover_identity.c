@@ -63,7 +63,7 @@ Test(recover_identity, another_volume)
 	struct fake_rig rig = rig_up(1);
 
 	fake_config.login.volume_uuid.b[9]++;
-	expect_failure(&rig, -ESTALE, "another volume");
+	expect_failure(&rig, -ESTALE, "came back as another volume");
 	fake_rig_down(&rig);
 }
 

@@ -1,0 +1,47 @@
+#!/bin/bash
+# What comes back is not what was left: the session fails, with the reason in words, and does not go on silently.
+# transports: tcp
+# quick: tcp
+# time: 120
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+# restart_under_load WORDS VOLUME ARG...: the load must end with status $want and say so.
+restart_under_load() {
+	local words=$1 volume=$2 load_pid
+
+	shift 2
+	start_client load "$brp_ops" mixed "$target_uri/$volume" --reconnect --seconds="${seconds:-60}" --depth=16 --no-discard \
+		--max-bytes=65536
+	load_pid=$client_pid
+	sleep 1
+	is_gone "$load_pid" && { cat "$tmp/load.log"; bad "the load ended early"; }
+	kill -KILL "$target_pid"
+	wait "$target_pid" 2>/dev/null || true
+	restart_target "$port" "$@"
+	finish_client load "$load_pid" 30 "${want:-4}"
+	grep -E -m 1 "$words" "$tmp/load.log" || { cat "$tmp/load.log"; bad "it does not say '$words'"; }
+}
+
+# Memory comes back empty.
+start_target --dev ram:32M
+port=$target_port
+restart_under_load 'failed: ram came back as another volume .*memory that was emptied.*not the same data' ram --dev ram:32M
+stop_target
+
+# A cache in the target's memory dies with it.
+make_file disk.img 32M
+start_target --dev "$file,name=disk,fault=volatile"
+port=$target_port
+want=1 restart_under_load 'failed: .*restarted and [0-9]+ acknowledged writes may be lost' disk --dev "$file,name=disk,fault=volatile"
+stop_target
+
+# The same with the kernel's cache, which does not: a pause.
+start_target --dev "$file,name=disk"
+port=$target_port
+want=0 seconds=4 restart_under_load ' reconnected: ' disk --dev "$file,name=disk"
+
+# A file with another size, or another file: not the volume we know.
+make_file smaller.img 16M
+want=4 restart_under_load 'failed: disk (came back|has shrunk)' disk --dev "$file,name=disk"
+stop_target
