@@ -48,6 +48,7 @@ int buffers_init(struct buffers *b, struct fabric *const *fabrics, unsigned int 
 
 	b->fabrics = fabrics;
 	b->nr_fabrics = nr_fabrics;
+	b->max_share_bytes = max_bytes / 4 * 3;
 	b->nr_waiting = 0;
 	list_init(&b->waiting);
 	pthread_mutex_init(&b->lock, NULL);
@@ -71,23 +72,45 @@ static void wait_for_buffer(struct buffers *b, struct buffer_waiter *w)
 	pthread_mutex_unlock(&b->lock);
 }
 
-int buffers_get(struct buffers *b, size_t bytes, struct buffer_waiter *w, void **ret_buf,
-		struct region **ret_region)
+/* The first buffer always: also of a small arena. */
+static bool may_take(struct buffers *b, struct buffer_share *share, size_t bytes)
+{
+	size_t had = share ? atomic_fetch_add(&share->bytes, bytes) : 0;
+
+	return !had || had + bytes <= b->max_share_bytes;
+}
+
+static void give_back(struct buffer_share *share, size_t bytes)
+{
+	if (share)
+		atomic_fetch_sub(&share->bytes, bytes);
+}
+
+static bool try_to_get(struct buffers *b, struct buffer_share *share, size_t bytes, void **ret_buf,
+		       struct region **ret_region)
 {
 	void *handle;
 
-	if (!arena_alloc(b->arena, bytes, ret_buf, &handle)) {
+	if (may_take(b, share, bytes) && !arena_alloc(b->arena, bytes, ret_buf, &handle)) {
 		*ret_region = handle;
-		return 0;
+		return true;
 	}
+	give_back(share, bytes);
+	return false;
+}
+
+int buffers_get(struct buffers *b, struct buffer_share *share, size_t bytes,
+		struct buffer_waiter *w, void **ret_buf, struct region **ret_region)
+{
+	if (try_to_get(b, share, bytes, ret_buf, ret_region))
+		return 0;
 	if (!w)
 		return -ENOMEM;
 	wait_for_buffer(b, w);
 	/* One may have come back between the failure and the entry in the list; nobody would tell
 	 * us. */
-	if (!arena_alloc(b->arena, bytes, ret_buf, &handle)) {
+	if (try_to_get(b, share, bytes, ret_buf, ret_region)) {
 		buffers_forget(b, w);
-		*ret_region = handle;
 		return 0;
 	}
 	return -EAGAIN;
@@ -122,9 +145,10 @@ static void tell_waiters(struct buffers *b)
 	pthread_mutex_unlock(&b->lock);
 }
 
-void buffers_put(struct buffers *b, void *buf, size_t bytes)
+void buffers_put(struct buffers *b, struct buffer_share *share, void *buf, size_t bytes)
 {
 	arena_free(b->arena, buf, bytes);
+	give_back(share, bytes);
 	if (unlikely(b->nr_waiting))
 		tell_waiters(b);
 }

@@ -11,7 +11,9 @@
 
 #include "common/arena.h"
 #include "common/fabric/fabric.h"
-#include "target/volume.h"
+
+/* Fabrics a target can serve at once: tcp and verbs. */
+#define TARGET_MAX_FABRICS 2
 
 /* What arena buffers carry as their handle: the registration of their region, by fabric. */
 struct region {
@@ -25,10 +27,17 @@ struct buffer_waiter {
 	void (*retry)(struct buffer_waiter *w);
 };
 
+/* What one volume holds. It never gets all there is: a device that does not answer any more must
+ * not take the buffers of all the others with it. */
+struct buffer_share {
+	atomic_size_t bytes;
+};
+
 struct buffers {
 	struct arena *arena;
 	struct fabric *const *fabrics; /* borrowed from the server */
 	unsigned int nr_fabrics;
+	size_t max_share_bytes;
 	pthread_mutex_t lock;
 	struct list waiting; /* locked: struct buffer_waiter */
 	atomic_uint nr_waiting;
@@ -38,10 +47,11 @@ int buffers_init(struct buffers *b, struct fabric *const *fabrics, unsigned int 
 		 size_t region_bytes, size_t max_bytes, int numa_node);
 void buffers_finish(struct buffers *b);
 
-/* A buffer, or -EAGAIN: w waits and will be told to retry. w NULL: -ENOMEM instead of waiting. */
-int buffers_get(struct buffers *b, size_t bytes, struct buffer_waiter *w, void **ret_buf,
-		struct region **ret_region);
-void buffers_put(struct buffers *b, void *buf, size_t bytes);
+/* A buffer, or -EAGAIN: w waits and will be told to retry. w NULL: -ENOMEM instead of waiting.
+ * share NULL: nobody's; else the same for buffers_put(). */
+int buffers_get(struct buffers *b, struct buffer_share *share, size_t bytes,
+		struct buffer_waiter *w, void **ret_buf, struct region **ret_region);
+void buffers_put(struct buffers *b, struct buffer_share *share, void *buf, size_t bytes);
 /* w does not want to be told any more. */
 void buffers_forget(struct buffers *b, struct buffer_waiter *w);
 

@@ -274,6 +274,8 @@ static void take_orders(struct conn *c)
 	take_ending_orders(c, orders);
 	if (orders & CONN_ORDER_RESIZED)
 		take_size(c);
+	if ((orders & CONN_ORDER_ALIVE) && c->state == BRP_CONN_READY)
+		c->owes_sign_of_life = true;
 	if ((orders & CONN_ORDER_ADMIT) && c->state == BRP_CONN_ADMITTING)
 		conn_try_admission(c);
 	if (orders & CONN_ORDER_GATE)
@@ -284,21 +286,30 @@ static void take_orders(struct conn *c)
 
 /* ---- the task -------------------------------------------------------------------------------- */
 
-static void pay_keepalive(struct conn *c)
+static bool send_keepalive(struct conn *c, bool is_reply, uint64_t sequence)
 {
-	struct brp_keepalive k = {.sequence = c->keepalive_sequence};
-	void *buf;
+	const struct brp_keepalive k = {.sequence = sequence};
+	void *buf = fabric_msg_begin(c->fc, BRP_MAX_INITIATOR_MSG_BYTES);
 	int len;
 
-	if (is_ending(c))
-		return;
-	buf = fabric_msg_begin(c->fc, BRP_MAX_INITIATOR_MSG_BYTES);
 	if (!buf)
-		return;
-	len = brp_encode_keepalive(buf, BRP_MAX_INITIATOR_MSG_BYTES, c->limits.epoch, true, &k);
+		return false; /* the pass after a message has left tries again */
+	len = brp_encode_keepalive(buf, BRP_MAX_INITIATOR_MSG_BYTES, c->limits.epoch, is_reply, &k);
 	if (len > 0)
 		fabric_msg_commit(c->fc, (uint32_t)len, NULL, 0);
-	c->owes_keepalive = false;
+	return true;
+}
+
+/* The answer; and, while the peer's questions are not read, a question of ours as a sign of life.
+ */
+static void pay_keepalives(struct conn *c)
+{
+	if (is_ending(c))
+		return;
+	if (c->owes_keepalive)
+		c->owes_keepalive = !send_keepalive(c, true, c->keepalive_sequence);
+	if (c->owes_sign_of_life)
+		c->owes_sign_of_life = !send_keepalive(c, false, 0);
 }
 
 static void pay_events(struct conn *c)
@@ -333,9 +344,14 @@ static const char *goodbye_text(enum brp_status_code st)
  * up. */
 static void note_moving(struct conn *c)
 {
-	bool is_moving = c->requests.nr_moving && list_empty(&c->requests.starved);
+	const struct request_table *t = &c->requests;
+	bool is_starved = !list_empty(&t->starved);
+	bool is_moving = t->nr_moving && !is_starved;
+	/* Answers that cannot be sent, on the other hand, are the peer's fault. */
+	bool is_deaf = is_starved || (t->is_holding && !t->nr_moving && list_empty(&t->answers));
 
 	atomic_store_explicit(&c->is_moving, is_moving, memory_order_relaxed);
+	atomic_store_explicit(&c->is_deaf, is_deaf, memory_order_relaxed);
 }
 
 /* One pass: hear, work, answer. True when there may be more to do at once. */
@@ -346,8 +362,8 @@ static bool pass(struct conn *c)
 	take_orders(c);
 	if (!c->is_fabric_closed)
 		handled = fabric_poll(c->fc);
-	if (unlikely(c->owes_keepalive))
-		pay_keepalive(c);
+	if (unlikely(c->owes_keepalive || c->owes_sign_of_life))
+		pay_keepalives(c);
 	if (unlikely(c->owed_events))
 		pay_events(c);
 	requests_progress(c);

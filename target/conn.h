@@ -13,6 +13,7 @@
 #include "brp/fsm.h"
 #include "common/fabric/fabric.h"
 #include "common/pool.h"
+#include "target/counters.h"
 #include "target/request.h"
 
 struct server;
@@ -29,6 +30,7 @@ struct session;
 #define CONN_ORDER_REMOVED 0x080u /* its volume is removed: finish, say goodbye */
 #define CONN_ORDER_RESIZED 0x100u /* its volume has another size                */
 #define CONN_ORDER_CROWDED 0x200u /* without a login, and others need the room  */
+#define CONN_ORDER_ALIVE   0x400u /* say something: we do not hear the peer      */
 
 /* Why the target cut a connection off. */
 enum conn_cut {
@@ -58,6 +60,7 @@ struct conn {
 	atomic_uint orders;
 	atomic_uint heard_s;      /* server.tick_s of the last message or transfer */
 	atomic_bool is_moving;    /* transfers are under way that need the peer */
+	atomic_bool is_deaf;      /* not read at the moment, for want of something of ours */
 	atomic_uint keepalive_ms; /* 0: never time out */
 	atomic_bool is_set_up;    /* LOGIN came: no set-up time-out */
 	atomic_uint closing_s;    /* server.tick_s + 1 when CLOSING began, 0 before */
@@ -86,6 +89,7 @@ struct conn {
 	enum brp_status_code goodbye; /* draining: what to say at the end */
 	unsigned int owed_events;     /* bits 1 << BRP_EV_* */
 	bool owes_keepalive;
+	bool owes_sign_of_life;
 	bool has_digest; /* what we send must not change any more: nothing out of shared memory */
 	uint64_t keepalive_sequence;
 	struct brp_login login; /* GREETED, ADMITTING: what was asked for */

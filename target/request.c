@@ -125,7 +125,8 @@ int requests_init(struct conn *c)
 		return -ENOMEM;
 	if (needs_small_buffers(c)) {
 		t->slab_bytes = t->nr_all * t->small_bytes;
-		err = buffers_get(&c->server->buffers, t->slab_bytes, NULL, &t->slab, &region);
+		err = buffers_get(&c->server->buffers, NULL, t->slab_bytes, NULL, &t->slab,
+				  &region);
 	}
 	if (err) {
 		t->slab = NULL;
@@ -142,7 +143,7 @@ void requests_finish(struct conn *c)
 
 	assert(t->nr_busy == 0);
 	if (t->slab)
-		buffers_put(&c->server->buffers, t->slab, t->slab_bytes);
+		buffers_put(&c->server->buffers, NULL, t->slab, t->slab_bytes);
 	free(t->last_jumbo);
 	free(t->by_index);
 	free(t->all);
@@ -166,7 +167,7 @@ static void put_large(struct request *r)
 	struct conn *c = r->conn;
 	struct request_table *t = &c->requests;
 
-	buffers_put(&c->server->buffers, r->large, r->data_bytes);
+	buffers_put(&c->server->buffers, &c->volume->buffers, r->large, r->data_bytes);
 	r->large = NULL;
 	t->large_bytes -= r->data_bytes;
 	/* Those who wait for our own share to shrink are told by nobody else. */
@@ -362,7 +363,8 @@ static int get_large(struct request *r)
 
 	if (t->large_bytes && t->large_bytes + r->data_bytes > c->server->opt.buffer_bytes / 8)
 		return -EAGAIN;
-	if (buffers_get(&c->server->buffers, r->data_bytes, &t->waiter, &r->large, &region)) {
+	if (buffers_get(&c->server->buffers, &c->volume->buffers, r->data_bytes, &t->waiter,
+			&r->large, &region)) {
 		r->large = NULL;
 		return -EAGAIN;
 	}

@@ -46,7 +46,8 @@ static enum conn_cut late_for(const struct conn *c, unsigned int now_s)
 		return now_s - c->born_s > SETUP_TIMEOUT_S ? CONN_CUT_SETUP : CONN_CUT_COUNT;
 	if (atomic_load(&c->is_moving) && quiet_s > STALL_TIMEOUT_S)
 		return CONN_CUT_STALLED;
-	if (keepalive_ms && quiet_s > 1 + 3 * (uint64_t)keepalive_ms / 1000)
+	if (keepalive_ms && !atomic_load(&c->is_deaf) &&
+	    quiet_s > 1 + 3 * (uint64_t)keepalive_ms / 1000)
 		return CONN_CUT_KEEPALIVE;
 	return CONN_CUT_COUNT;
 }
@@ -61,6 +62,8 @@ static void check_connections(struct server *s)
 		struct conn *c = list_entry(pos, struct conn, server_link);
 		enum conn_cut why = late_for(c, now_s);
 
+		if (why == CONN_CUT_COUNT && c->keepalive_ms && c->is_deaf)
+			conn_order(c, CONN_ORDER_ALIVE);
 		if (why == CONN_CUT_COUNT)
 			continue;
 		atomic_store(&c->late_for, why);

@@ -6,11 +6,9 @@
 #include "brp/codec.h"
 #include "common/fabric/fabric.h"
 #include "target/backend/backend.h"
+#include "target/buffers.h"
 #include "target/counters.h"
 #include "target/gate.h"
-
-/* Fabrics a target can serve at once: tcp and verbs. */
-#define TARGET_MAX_FABRICS 2
 
 struct volume_config {
 	char name[BRP_VOLUME_NAME_BYTES];
@@ -30,7 +28,8 @@ struct volume {
 
 	struct gate gate; /* has its own lock */
 
-	atomic_ullong size_bytes; /* now; any thread */
+	atomic_ullong size_bytes;    /* now; any thread */
+	struct buffer_share buffers; /* any thread */
 
 	/* server.lock */
 	struct list link;      /* in server.volumes; removed: in server.removed */
