@@ -9,6 +9,12 @@ make_file disk.img 16M
 # Half a second per write: the fence must wait for the device.
 start_target --dev ram:16M,name=vol --dev "$file,name=slow,fault=delay=500ms"
 python3 "$proto_dir/epochs.py" "$BRP_TEST_ADDRESS" "$target_port" vol slow
+if [ -x "$brp_targetctl" ]; then
+	"$brp_targetctl" --control "$tmp/target.sock" stats >"$tmp/stats"
+	for counter in fenced stale_messages logins_stale logins_waited logins_refused; do
+		grep -qE "^ *$counter +[1-9]" "$tmp/stats" || bad "$counter: nothing was counted"
+	done
+fi
 stop_target
 
 # The test finds a target that does not fence.

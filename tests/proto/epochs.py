@@ -64,6 +64,53 @@ def foreign_host_is_denied():
         c.expect(KEEPALIVE_REPLY)
 
 
+def two_hosts_cannot_both_write():
+    """Not at once, not with a higher epoch, not after the first has left; the same host twice: the later one fences."""
+    who = identity()
+    other = dict(who, host=uuid.uuid4().bytes)
+    data, foreign = b'd' * 4096, b'f' * 4096
+    with greeted() as c:
+        block = c.login(VOLUME, epoch=1, **who)['block']
+        for epoch in (1, 2, 1000):
+            with greeted() as thief:
+                assert thief.login(VOLUME, epoch=epoch, **other)['status'] == DENIED
+                try:
+                    thief.send(jumbo([capsule_write(0, 7, foreign, 4096 // block)], foreign, epoch=epoch))
+                except Closed:
+                    pass
+                thief.expect_closed()
+        c.send(jumbo([capsule_write(0, 7, data, 4096 // block)], data, epoch=1))
+        assert c.wait(0) == OK
+        c.send(goodbye(epoch=1))
+        c.expect_closed()
+    with greeted() as thief:
+        assert thief.login(VOLUME, epoch=2, **other)['status'] == DENIED
+    with greeted() as first, greeted() as second:
+        assert first.login(VOLUME, epoch=2, **who)['status'] == OK
+        assert second.login(VOLUME, epoch=2, **who)['status'] == BUSY
+        with greeted() as third:
+            assert third.login(VOLUME, epoch=3, **who)['status'] == OK
+            first.expect_closed()
+            third.send(jumbo([request(READ, 9, 7, 4096 // block, key=9)], epoch=3))
+            assert third.wait(9) == OK and third.data[9] == data
+
+
+def a_late_message_is_refused():
+    """A command of an older epoch does nothing, wherever it comes out."""
+    who = identity()
+    data, late = b'd' * 4096, b'l' * 4096
+    with greeted() as c:
+        blocks = 4096 // c.login(VOLUME, epoch=8, **who)['block']
+        c.send(jumbo([capsule_write(0, 3, data, blocks)], data, epoch=8))
+        assert c.wait(0) == OK
+        c.send(jumbo([capsule_write(1, 3, late, blocks)], late, epoch=7))
+        assert c.expect_closed() == PROTOCOL
+    with greeted() as c:
+        assert c.login(VOLUME, epoch=9, **who)['status'] == OK
+        c.send(jumbo([request(READ, 2, 3, blocks, key=2)], epoch=9))
+        assert c.wait(2) == OK and c.data[2] == data
+
+
 def two_queues_of_one_epoch():
     who = identity()
     with greeted() as a, greeted() as b, greeted() as again:
@@ -96,7 +143,8 @@ def main():
     nr_failed = 0
     wanted = sys.argv[5:]
     for test in (newer_fences_older, older_is_stale, stale_is_remembered, foreign_host_is_denied,
-                 two_queues_of_one_epoch, fence_waits_for_the_device):
+                 two_hosts_cannot_both_write, a_late_message_is_refused, two_queues_of_one_epoch,
+                 fence_waits_for_the_device):
         if wanted and test.__name__ not in wanted:
             continue
         try:
