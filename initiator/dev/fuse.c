@@ -27,8 +27,7 @@
 #include "initiator/dev/front.h"
 #include "initiator/dev/fuse_queue.h"
 #include "initiator/dev/loop.h"
-
-#define LABEL_FORMAT "brp:%d:" /* then the name; the number is our process */
+#include "initiator/dev/owner.h"
 
 struct fuse_front {
 	struct front front;
@@ -201,7 +200,7 @@ static int attach(void *arg)
 {
 	const struct fuse_front *f = arg;
 	const struct fuse_volume *v = &f->shared.volume;
-	char label[64];
+	char label[OWNER_BYTES];
 	struct loop_config_request r = {
 		.label = label,
 		.size_bytes = v->size_bytes,
@@ -210,7 +209,7 @@ static int attach(void *arg)
 	};
 	int number;
 
-	snprintf(label, sizeof(label), LABEL_FORMAT "%s", (int)getpid(), v->image);
+	owner_mark(label, v->image);
 	r.file_fd = open_image(f, O_DIRECT | (v->is_read_only ? O_RDONLY : O_RDWR));
 	if (r.file_fd < 0)
 		return r.file_fd;
@@ -350,41 +349,15 @@ static int fuse_resize(struct front *front, uint64_t size_bytes)
 	return run_aside(f, follow_size);
 }
 
-/* A zombie holds nothing any more. */
-static bool is_running(int pid)
-{
-	char path[32], text[512], *end;
-	ssize_t n;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	text[MAX(n, 0)] = '\0';
-	end = strrchr(text, ')'); /* of the program's name; the state follows */
-	return end && end[1] == ' ' && end[2] != 'Z' && end[2] != 'X';
-}
-
 /* Only a device of ours whose process is no more: its number may be somebody else's by now. */
 static int fuse_cleanup(int id)
 {
-	char label[64];
-	int pid;
+	char label[OWNER_BYTES];
 	int err = loop_label(id, label, sizeof(label));
 
-	if (err == -ENXIO || err == -ENOENT)
-		return 0;
-	if (err)
-		return err;
-	if (sscanf(label, LABEL_FORMAT, &pid) != 1)
-		return 0;
-	if (is_running(pid))
-		return -EBUSY;
-	err = loop_detach(id);
-	return err == -ENXIO || err == -EBUSY ? 0 : err;
+	if (!err && owner_is_dead(label))
+		err = loop_detach(id);
+	return err == -ENXIO || err == -ENOENT || err == -EBUSY ? 0 : err;
 }
 
 const struct front_ops fuse_front = {

@@ -19,10 +19,11 @@
 #include "common/log.h"
 #include "common/util.h"
 
-#define NR_UNITS 8u /* long requests in flight: they bring bandwidth, not depth */
+#define NR_UNITS     8u /* long requests in flight: they bring bandwidth, not depth */
+#define MESSAGE_ROOM ((uint64_t)DEV_SMALL_BYTES + DEV_UNIT_BYTES) /* behind the head */
 
 _Static_assert(FUSE_HEAD_BYTES <= 4096, "the head of a message fits before the data");
-_Static_assert(DEV_SMALL_BYTES + DEV_UNIT_BYTES >= FUSE_MAX_IO_BYTES, "one unit is enough");
+_Static_assert(MESSAGE_ROOM >= FUSE_MAX_IO_BYTES, "one unit is enough");
 
 static struct fuse_queue *queue_of(struct dev_worker *w)
 {
@@ -117,7 +118,7 @@ static int handle(struct fuse_queue *q, struct dev_slot *slot, size_t bytes)
 static ssize_t read_message(const struct fuse_queue *q, const struct dev_slot *slot)
 {
 	struct iovec iov[DEV_MAX_IOV];
-	unsigned int n = dev_slot_iov(slot, 0, (uint64_t)DEV_SMALL_BYTES + DEV_UNIT_BYTES, iov);
+	unsigned int n = dev_slot_iov(slot, 0, MESSAGE_ROOM, iov);
 	ssize_t got;
 
 	iov[0].iov_base = (char *)iov[0].iov_base - FUSE_HEAD_BYTES;
@@ -132,9 +133,7 @@ static ssize_t read_message(const struct fuse_queue *q, const struct dev_slot *s
 
 static bool can_receive(struct dev_worker *w)
 {
-	const struct dev_pool *pool = queue_of(w)->pool;
-
-	return dev_pool_has_free(pool) && dev_pool_free_units(pool) > 0;
+	return dev_pool_has_room(queue_of(w)->pool, MESSAGE_ROOM);
 }
 
 static int receive(struct dev_worker *w)
@@ -146,7 +145,7 @@ static int receive(struct dev_worker *w)
 		struct dev_slot *slot = dev_slot_get(q->pool);
 		ssize_t bytes;
 
-		dev_slot_reserve(slot, (uint64_t)DEV_SMALL_BYTES + DEV_UNIT_BYTES);
+		dev_slot_reserve(slot, MESSAGE_ROOM);
 		bytes = read_message(q, slot);
 		if (bytes <= 0) {
 			dev_slot_put(slot);

@@ -201,14 +201,9 @@ unsigned int dev_slot_iov(const struct dev_slot *slot, uint64_t from, uint64_t b
 	return n;
 }
 
-bool dev_pool_has_free(const struct dev_pool *p)
+bool dev_pool_has_room(const struct dev_pool *p, uint64_t bytes)
 {
-	return !list_empty(&p->free);
-}
-
-unsigned int dev_pool_free_units(const struct dev_pool *p)
-{
-	return p->nr_free_units;
+	return !list_empty(&p->free) && units_for(bytes) <= p->nr_free_units;
 }
 
 unsigned int dev_pool_in_flight(const struct dev_pool *p)

@@ -89,8 +89,8 @@ unsigned int dev_slot_iov(const struct dev_slot *slot, uint64_t from, uint64_t b
 /* Gives the request to libbrp, or as soon as its queue has room. brp_kick() is the caller's. */
 void dev_slot_submit(struct dev_slot *slot);
 
-bool dev_pool_has_free(const struct dev_pool *p);
-unsigned int dev_pool_free_units(const struct dev_pool *p);
+/* There is a slot, and units for so much data in it. */
+bool dev_pool_has_room(const struct dev_pool *p, uint64_t bytes);
 /* Slots submitted and not done. */
 unsigned int dev_pool_in_flight(const struct dev_pool *p);
 

@@ -82,12 +82,23 @@ static int pass(struct dev_worker *w, unsigned int wakes)
 {
 	int err = 0;
 
-	if (wakes & WAKE_SOURCE)
+	if (wakes & WAKE_SOURCE) {
 		err = w->ops->receive(w);
+		w->is_blocked = !w->ops->can_receive(w);
+	}
 	poll_queue(w);
 	if (err >= 0)
 		err = w->ops->flush(w);
 	return err;
+}
+
+/* What was blocked is gone on with as soon as there is room: it may have been read from the source
+ * already, which then wakes nobody. */
+static unsigned int next_wakes(struct dev_worker *w)
+{
+	if (!w->ops->can_receive(w))
+		return sleep_without_source(w);
+	return w->is_blocked ? WAKE_SOURCE : sleep_on_all(w);
 }
 
 /* Requests that libbrp has must come back before the memory they use may go. */
@@ -108,7 +119,7 @@ static void *worker_main(void *arg)
 	become_io_flusher();
 	poll_queue(w);
 	while (!atomic_load(&w->is_stopping) && err >= 0)
-		err = pass(w, w->ops->can_receive(w) ? sleep_on_all(w) : sleep_without_source(w));
+		err = pass(w, next_wakes(w));
 	if (err < 0 && !atomic_load(&w->is_stopping)) {
 		w->gone(w, err);
 		wait_for_completions(w);

@@ -40,6 +40,7 @@ struct dev_worker {
 	int stop_fd;
 	bool is_running; /* owner: started and not joined */
 	bool is_queue_gone;
+	bool is_blocked; /* there was no room for a request */
 	atomic_bool is_stopping;
 	pthread_t thread;
 };

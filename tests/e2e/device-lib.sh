@@ -475,6 +475,8 @@ device_test_killed() {
 	wait_for 20 [ -s "$mnt/load.0.0" ] || bad "the load does not begin"
 	sleep 0.5
 	kill_device d
+	# What nbd had sent to its server comes back only now.
+	[ "$front" != nbd ] || cleanup_device d
 	wait_for 30 is_gone "$load_pid" || bad "a program that uses the device hangs after its server was killed"
 	! timeout 20 dd if="$device" of=/dev/null bs=4k count=1 iflag=direct 2>/dev/null ||
 		bad "$device reads without a server"
@@ -505,5 +507,24 @@ device_test_again() {
 	# loop and nbd keep empty devices; a new one each time would be a leak.
 	after=(/sys/block/*)
 	((${#after[@]} <= ${#before[@]} + 1)) || bad "devices accumulate: ${after[*]##*/}"
+	stop_target
+}
+
+# A write that the target answers after 40 s, longer than any time-out a kernel has by default: the
+# device waits, on all its queues, and goes on.
+device_test_frozen() {
+	local start=$SECONDS
+
+	need_front
+	need_tools fio
+	make_file disk.img 64M
+	start_target --dev "$file,name=v,fault=delay=40s:write:x1"
+	start_device d v --queues 2
+	write_at "$device" 0 4 'after all' fsync || bad "a write that takes long fails"
+	((SECONDS - start >= 39)) || bad "the write did not wait for the target"
+	has_at "$device" 0 4 'after all' || bad "the write is not there"
+	run_fio --name=v --filename="$device" --direct=1 --ioengine=libaio --iodepth=8 --rw=randwrite --bs=4k --size=4M \
+		--offset_increment=16M --numjobs=2 --verify=crc32c --group_reporting
+	stop_device d
 	stop_target
 }

@@ -117,9 +117,13 @@ is_ready() {
 
 # launch_target ARG...: without a listener of our own; returns when it is ready.
 launch_target() {
+	local socket=$tmp/target.sock
+
+	# Beside another one, whose socket that is.
+	[ -z "$target_pid" ] || is_gone "$target_pid" || socket=$tmp/target-beside-$target_pid.sock
 	target_log=$tmp/target.log
 	: >"$target_log"
-	"$brp_target" --control "$tmp/target.sock" "$@" >"$target_log" 2>&1 &
+	"$brp_target" --control "$socket" "$@" >"$target_log" 2>&1 &
 	target_pid=$!
 	wait_for 20 is_ready || bad "the target is not ready after 20 s"
 	is_gone "$target_pid" && bad "the target ended at once"

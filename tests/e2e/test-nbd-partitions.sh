@@ -1,0 +1,12 @@
+#!/bin/bash
+# A partition table on an nbd device.
+# transports: tcp rdma
+# time: 90
+# shellcheck disable=SC2034 # for device-lib.sh
+front=nbd
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/e2e/device-lib.sh
+. "$e2e_dir/device-lib.sh"
+
+device_test_partitions
