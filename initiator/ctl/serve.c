@@ -213,7 +213,7 @@ static void end(struct server *s)
 		int lock = registry_lock();
 
 		if (lock >= 0) {
-			registry_remove(&s->entry);
+			registry_reap(&s->entry);
 			close(lock);
 		}
 	}

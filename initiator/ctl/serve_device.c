@@ -172,4 +172,7 @@ void serve_remove(struct server *s)
 			  strerror(-err));
 	front_destroy(s->front);
 	s->front = NULL;
+	/* The number may be another's from now on: nobody must clean up behind us. */
+	s->entry.front[0] = '\0';
+	registry_write(&s->entry);
 }

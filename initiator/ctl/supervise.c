@@ -251,7 +251,7 @@ static void supervise(struct supervisor *su)
 	}
 }
 
-/* Nothing of the device stays; what a clean end has done already costs nothing here. */
+/* Nothing of the device stays; an orderly end has removed it from the entry. */
 static void clean_up(struct supervisor *su)
 {
 	int lock = registry_lock();
