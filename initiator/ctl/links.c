@@ -35,18 +35,26 @@ static void plain(char *s)
 	}
 }
 
+void links_leaf(const struct reg_entry *e, char leaf[LINKS_NAME_BYTES])
+{
+	leaf[0] = '\0';
+	if (!e->host[0] || !e->volume[0])
+		return;
+	snprintf(leaf, LINKS_NAME_BYTES, "%s-%s", e->host, e->volume);
+	plain(leaf);
+}
+
 void links_names(const struct reg_entry *e, char names[LINKS_NR][LINKS_NAME_BYTES])
 {
-	char leaf[sizeof(e->host) + sizeof(e->volume) + 1] = "";
+	char leaf[LINKS_NAME_BYTES];
 
 	for (unsigned int i = 0; i < LINKS_NR; i++)
 		names[i][0] = '\0';
+	links_leaf(e, leaf);
 	snprintf(names[0], LINKS_NAME_BYTES, "%s", e->name);
-	if (e->host[0] && e->volume[0]) {
-		snprintf(leaf, sizeof(leaf), "%s-%s", e->host, e->volume);
-		plain(leaf);
-		snprintf(names[1], LINKS_NAME_BYTES, "brp/by-name/%s", leaf);
-	}
+	/* A host and a volume have at most 383 characters. */
+	if (leaf[0])
+		snprintf(names[1], LINKS_NAME_BYTES, "brp/by-name/%.400s", leaf);
 	if (e->volume_uuid[0])
 		snprintf(names[2], LINKS_NAME_BYTES, "brp/by-id/%s", e->volume_uuid);
 }

@@ -21,6 +21,9 @@
  * not tell enough yet. */
 void links_names(const struct reg_entry *e, char names[LINKS_NR][LINKS_NAME_BYTES]);
 
+/* "HOST-VOLUME", as it stands in by-name; empty: not known yet. */
+void links_leaf(const struct reg_entry *e, char leaf[LINKS_NAME_BYTES]);
+
 /* "/dev/NAME" */
 void links_path(char path[PATH_MAX], const char *name);
 

@@ -12,15 +12,13 @@ static const struct option_spec specs[] = {
 	CTL_COMMON_OPTIONS,
 };
 
+/* One property a name: udev takes what is in one as one word. */
 static void print(const struct reg_entry *e)
 {
-	char names[LINKS_NR][LINKS_NAME_BYTES];
+	char leaf[LINKS_NAME_BYTES];
 
-	links_names(e, names);
-	printf("BRP_DEVICE=%s\nBRP_UUID=%s\nBRP_LINKS=", e->name, e->volume_uuid);
-	for (unsigned int i = 0; i < LINKS_NR; i++)
-		printf("%s%s", i && names[i][0] ? " " : "", names[i]);
-	putchar('\n');
+	links_leaf(e, leaf);
+	printf("BRP_DEVICE=%s\nBRP_UUID=%s\nBRP_NAME=%s\n", e->name, e->volume_uuid, leaf);
 }
 
 /* It reads files only: udev must not wait for us, nor we for the registry's lock. */

@@ -269,5 +269,5 @@ int volume_options_apply(struct volume_options *o, const struct option_spec *spe
 	if (o->nr_args == VOLUME_MAX_ARGS)
 		return -EINVAL;
 	err = set(o, spec->id, value, ret_why);
-	return err ? err : keep_arg(o, spec, value);
+	return err ? -EINVAL : keep_arg(o, spec, value);
 }

@@ -8,6 +8,16 @@ long_options() {
 	sed 's/\\-/-/g' | grep -oE -- '(^|[^[:alnum:]-])--[a-z][a-z-]+' | grep -oE -- '--[a-z-]+' | sort -u
 }
 
+# --help, and that of every verb it lists.
+all_help() {
+	local verb
+
+	"$1" --help
+	"$1" --help | sed -n '/^verbs:/,$s/^  \([a-z][a-z-]*\)  .*/\1/p' | while read -r verb; do
+		"$1" "$verb" --help
+	done
+}
+
 for page in docs/man/*.[1-8]; do
 	[ -e "$page" ] || continue
 	mandoc -T lint -W error "$page" || status=1
@@ -16,7 +26,7 @@ for page in docs/man/*.[1-8]; do
 	program=$(find "${BRP_BUILD:?}/target" "$BRP_BUILD/bench" "$BRP_BUILD/initiator" -maxdepth 1 -type f \
 		-name "$name" 2>/dev/null | head -n 1)
 	[ -n "$program" ] || continue
-	diff <("$program" --help | long_options) <(mandoc -T ascii "$page" | sed 's/.\x08//g' | long_options) || {
+	diff <(all_help "$program" | long_options) <(mandoc -T ascii "$page" | sed 's/.\x08//g' | long_options) || {
 		echo "$name: --help (<) and its manual page (>) name different options"
 		status=1
 	}
