@@ -227,6 +227,7 @@ start_client() {
 	local name=$1
 
 	shift
+	: >"$tmp/$name.log" # of an earlier one nothing is to be read
 	"$@" >"$tmp/$name.log" 2>&1 &
 	client_pid=$!
 	children+=("$client_pid")

@@ -1,0 +1,154 @@
+# shellcheck shell=bash disable=SC2154,SC2034 # variables of lib.sh and device-lib.sh
+#
+# crash-lib.sh - a file system on a block device through crashes of everything
+# below it; sourced after device-lib.sh.
+#
+# Environment, beside theirs:
+#   BRP_TEST_CYCLES   how many crashes [3; three kinds take turns]
+
+fsync_writer=$e2e_dir/fsync-writer.py
+crash_session=$(printf "%032x" $$)
+
+# The device of a session that takes over what an earlier one left.
+attach() {
+	start_device d v --uuid "$crash_session"
+}
+
+# However the device is: served, dead or failed.
+detach() {
+	local pid=${rig_pids[d]}
+
+	kill -TERM "$pid" 2>/dev/null || true
+	wait_for 30 is_gone "$pid" || {
+		tail -n 20 "$tmp/d.log"
+		bad "the server of a failed device does not end"
+	}
+	wait "$pid" 2>/dev/null || true
+	unset "rig_pids[d]"
+	[ "${rig_ids[d]}" = -1 ] || "$front_rig" --front "$front" --cleanup "${rig_ids[d]}" >/dev/null 2>&1 || true
+}
+
+nr_fsynced() {
+	grep -c '^done ' "$tmp/record" || true
+}
+
+has_fsynced() {
+	[ "$(nr_fsynced)" -ge "$1" ]
+}
+
+begin_writing() {
+	start_client writer python3 "$fsync_writer" write "$mnt" "$tmp/record"
+	writer_pid=$client_pid
+}
+
+# progress N: so many files more, the device is served.
+progress() {
+	local want=$(($(nr_fsynced) + $1))
+
+	wait_for 60 has_fsynced "$want" || {
+		tail -n 20 "$tmp/d.log" "$tmp/writer.log"
+		bad "the writer does not get on"
+	}
+}
+
+end_writing() {
+	kill -TERM "$writer_pid" 2>/dev/null || true
+	wait_for 60 is_gone "$writer_pid" || bad "the writer hangs"
+	wait "$writer_pid" 2>/dev/null || true
+}
+
+# What was fsynced is there, and the file system is clean.
+inspect() {
+	mount_device "$device" "$mnt" # replays the journal
+	python3 "$fsync_writer" verify "$mnt" "$tmp/record" >"$tmp/verify.log" || {
+		cat "$tmp/verify.log"
+		bad "fsynced files are damaged"
+	}
+	umount_device "$mnt"
+	check_fs "$fs_type" "$device"
+	mount_device "$device" "$mnt"
+}
+
+target_dies() {
+	kill -KILL "$target_pid"
+	wait "$target_pid" 2>/dev/null || true
+	target_pid=
+}
+
+# The target dies and comes back; the file system only waits.
+crash_of_target() {
+	begin_writing
+	progress 3
+	target_dies
+	restart_target "$target_port" --dev "$file,name=v"
+	progress 3
+	end_writing
+	umount_device "$mnt"
+	inspect
+}
+
+# The server of the device dies; another takes its session over.
+crash_of_server() {
+	begin_writing
+	progress 3
+	kill -KILL "${rig_pids[d]}"
+	wait_for 60 is_gone "$writer_pid" || bad "the writer hangs after the server was killed"
+	end_writing
+	timeout 60 umount "$mnt" || bad "the file system cannot be unmounted"
+	mounts=()
+	detach
+	attach
+	inspect
+}
+
+writer_has_settled() {
+	is_gone "$writer_pid" || has_fsynced "$1"
+}
+
+# The target dies and its cache with it: what was not flushed is gone, and if there was any the session fails.
+crash_of_cache() {
+	umount_device "$mnt"
+	detach
+	stop_target
+	restart_target "$target_port" --dev "$file,name=v,fault=volatile"
+	attach
+	mount_device "$device" "$mnt"
+	begin_writing
+	progress 3
+	target_dies
+	restart_target "$target_port" --dev "$file,name=v"
+	wait_for 60 writer_has_settled $(($(nr_fsynced) + 2)) || bad "the writer neither fails nor gets on"
+	end_writing
+	timeout 60 umount "$mnt" || bad "the file system cannot be unmounted"
+	mounts=()
+	detach
+	attach
+	inspect
+}
+
+# device_test_crashes ext4|xfs
+device_test_crashes() {
+	local i crashes=(crash_of_target crash_of_server crash_of_cache)
+
+	fs_type=$1
+	mnt=$tmp/mnt
+	need_front
+	need_tools "mkfs.$fs_type" python3
+	grep -qw "$fs_type" /proc/filesystems || modprobe "$fs_type" 2>/dev/null || cannot "this kernel has no $fs_type"
+	: >"$tmp/record"
+	make_file disk.img 400M
+	start_target --dev "$file,name=v"
+	attach
+	"mkfs.$fs_type" -q "$device" >"$tmp/mkfs.log" 2>&1 || {
+		cat "$tmp/mkfs.log"
+		bad "mkfs.$fs_type failed"
+	}
+	mount_device "$device" "$mnt"
+	for ((i = 0; i < ${BRP_TEST_CYCLES:-3}; i++)); do
+		"${crashes[i % 3]}"
+		note "crash $((i + 1)), ${crashes[i % 3]#crash_of_}: clean, $(<"$tmp/verify.log")"
+	done
+	umount_device "$mnt"
+	detach
+	stop_target
+}
