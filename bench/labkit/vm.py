@@ -74,6 +74,7 @@ def guest_facts(out):
 
 def measure(build, cases, boots, settings=()):
     """Rows: what a case is, and medians over the boots. Cases nobody could run are left out and said."""
+    circumstances = common.circumstances()  # as they were at the start
     results, facts = {}, []
     for i in range(boots):
         common.say(f"boot {i + 1} of {boots}: {len(cases)} cases")
@@ -87,6 +88,6 @@ def measure(build, cases, boots, settings=()):
     keys = ("contender", "rw", "bs", "iodepth", "jobs", "virtual_ms")
     rows = [{**dict(zip(keys, case)), "bs": str(case[2]).replace("4096", "4k"), **common.summarise(results[case])}
             for case in cases if case in results]
-    about = {**common.circumstances(), "rig": "deterministic VM: 1 processor, 1 instruction = 1 ns, soft-RoCE, MTU 9000",
+    about = {**circumstances, "rig": "deterministic VM: 1 processor, 1 instruction = 1 ns, soft-RoCE, MTU 9000",
              "guest_kernel": facts[0], "boots": boots, "null_blk": " ".join(settings) or "memory backed, inline"}
     return about, rows
