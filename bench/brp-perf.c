@@ -199,6 +199,7 @@ static enum perf_exit report(struct perf_report *r, const struct brp_session *s,
 	brp_session_status(s, &status);
 	r->reconnects = status.reconnects;
 	r->retried_requests = status.retried_requests;
+	r->digest_errors = status.digest_errors;
 	if (r->opt->is_json)
 		perf_report_json(stdout, r);
 	else

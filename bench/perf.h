@@ -137,6 +137,7 @@ struct perf_report {
 	double system_us;
 	uint64_t reconnects;
 	uint64_t retried_requests;
+	uint64_t digest_errors;
 };
 void perf_report_add(struct perf_report *r, const struct perf_result *job);
 void perf_report_text(FILE *f, const struct perf_report *r);

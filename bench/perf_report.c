@@ -92,8 +92,11 @@ void perf_report_text(FILE *f, const struct perf_report *r)
 		"jumbo", (unsigned long long)s->messages, ratio(s->requests, s->messages),
 		ratio(s->completions, s->responses), (unsigned long long)s->sleeps);
 	if (r->reconnects)
-		fprintf(f, "  %-10s %llu reconnects, %llu requests sent again\n", "recovery",
-			(unsigned long long)r->reconnects, (unsigned long long)r->retried_requests);
+		fprintf(f,
+			"  %-10s %llu reconnects, %llu requests sent again, %llu digest errors\n",
+			"recovery", (unsigned long long)r->reconnects,
+			(unsigned long long)r->retried_requests,
+			(unsigned long long)r->digest_errors);
 	if (r->opt->is_verify)
 		fprintf(f, "  %-10s %llu requests right, %llu wrong\n", "verify",
 			(unsigned long long)r->sum.verified, (unsigned long long)r->sum.mismatches);
@@ -189,6 +192,7 @@ void perf_report_json(FILE *f, const struct perf_report *r)
 	json_u64(f, "sleeps", r->sum.stats.sleeps);
 	json_u64(f, "reconnects", r->reconnects);
 	json_u64(f, "retried_requests", r->retried_requests);
+	json_u64(f, "digest_errors", r->digest_errors);
 	fprintf(f, "  \"verify\": { \"enabled\": %s, \"right\": %llu, \"wrong\": %llu }\n}\n",
 		r->opt->is_verify ? "true" : "false", (unsigned long long)r->sum.verified,
 		(unsigned long long)r->sum.mismatches);

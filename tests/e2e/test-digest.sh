@@ -55,15 +55,24 @@ has_digest auto false
 start_proxy none 1 0
 perf "$proxy_uri/ram" --rw randrw --verify --data-digest on >"$tmp/perf.json" || bad "brp-perf through the proxy"
 stop_proxy
+# A flip ends its connection, so that of what was under way nothing more arrives: each flip is one loss.
 for way in up down; do
-	start_proxy "$way" 3000000 1
-	perf "$proxy_uri/ram" --rw randrw --verify --data-digest on >"$tmp/perf.json" 2>"$tmp/perf.err" || true
+	start_proxy "$way" 1000000 3
+	perf "$proxy_uri/ram" --rw randrw --verify --data-digest on >"$tmp/perf.json" 2>"$tmp/perf.err" || {
+		cat "$tmp/perf.json" "$tmp/perf.err"
+		bad "$way: damage was not made good"
+	}
 	stop_proxy
-	[ "$flipped" = 1 ] || bad "the proxy flipped '$flipped' bits"
+	[ "$flipped" = 3 ] || bad "the proxy flipped '$flipped' bits"
 	grep -q '"wrong": 0 ' "$tmp/perf.json" || { cat "$tmp/perf.json"; bad "$way: damaged data was delivered"; }
+	grep -q '"errors": 0' "$tmp/perf.json" || bad "$way: requests failed"
+	at_initiator=0
+	[ "$way" = up ] || at_initiator=3
+	for want in '"reconnects": 3' "\"digest_errors\": $at_initiator"; do
+		grep -q "$want," "$tmp/perf.json" || { cat "$tmp/perf.json"; bad "$way: not $want"; }
+	done
 done
-# Up is found by the target, once.
-[ "$(grep -c 'digest is .* not ' "$target_log")" = 1 ] || bad "the target noticed another number of damages"
+[ "$(grep -c 'digest is .* not ' "$target_log")" = 3 ] || bad "the target noticed another number of damages"
 # The target is as good as new.
 perf "$target_uri/ram" --rw randrw --verify >"$tmp/perf.json" || bad "brp-perf afterwards"
 stop_target
