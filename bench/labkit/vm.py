@@ -37,7 +37,7 @@ def boot(build, cases, settings, out):
     with open(os.path.join(out, "plan"), "w", encoding="ascii") as f:
         for number, case in enumerate(cases):
             print(number, *case, file=f)
-    argv = ["nice", os.path.join(common.REPO, "tests/rdma/vm-run"), "--deterministic", "--mem", "3G",
+    argv = ["nice", "-n", "5", os.path.join(common.REPO, "tests/rdma/vm-run"), "--deterministic", "--mem", "3G",
             "--time", str(300 + SECONDS_PER_CASE * len(cases)), "--out", out]
     for path in [*programs(build), os.path.join(common.REPO, GUEST)]:
         argv += ["--add", path]
