@@ -32,6 +32,10 @@ library_list=
 programs=(bash kmod ip rdma ibv_devinfo rping fio
 	stat timeout dd sort tail head date seq stdbuf)
 
+# For the tests of block devices; those that miss one say so.
+disk_programs=(mkfs.ext4 fsck.ext4 debugfs mkfs.xfs xfs_repair sfdisk fstrim
+	blkdiscard blockdev sqlite3 tar cmp sha256sum)
+
 # A missing one is no error: kernels differ in what they build in.
 modules=(
 	virtio_pci virtio_console 9p 9pnet_virtio
@@ -151,6 +155,12 @@ put_programs() {
 		rm -f "$root/usr/bin/$name"
 		put "$path" "/usr/bin/$name"
 	done
+	for name in "${disk_programs[@]}"; do
+		path=$(command -v "$name") || continue
+		rm -f "$root/usr/bin/$name"
+		put "$path" "/usr/bin/$name"
+	done
+	[ ! -f /etc/mke2fs.conf ] || put /etc/mke2fs.conf /etc/mke2fs.conf
 	# busybox has applets of these names too; theirs know too little.
 	for name in modprobe lsmod modinfo insmod rmmod depmod; do
 		ln -sf kmod "$root/usr/bin/$name"
