@@ -303,6 +303,7 @@ struct brp_queue {
 	/* wait.c */
 	struct ini_spin spin;
 	bool is_fd_used;
+	bool is_fd_edge;       /* whoever sleeps on it is told of every event */
 	int timer_fd;          /* -1: none */
 	uint64_t timer_ns;     /* it is set to that; INI_FOREVER: not set */
 	uint64_t keepalive_ns; /* 0: none */

@@ -190,6 +190,9 @@ static void set_timer(struct brp_queue *q, uint64_t next_ns)
 
 	if (q->merge.window_end_ns)
 		next_ns = MIN(next_ns, q->merge.window_end_ns);
+	/* Nobody takes its event off the list: has it gone off? */
+	if (q->is_fd_edge && q->timer_ns != INI_FOREVER && q->timer_ns <= now_ns())
+		q->timer_ns = INI_FOREVER;
 	if (q->timer_fd < 0 || next_ns >= q->timer_ns)
 		return;
 	its.it_value.tv_sec = (time_t)(next_ns / NS_PER_S);
@@ -218,6 +221,12 @@ int brp_queue_fd(struct brp_queue *q)
 	return q->epoll_fd;
 }
 
+int brp_queue_fd_edge(struct brp_queue *q)
+{
+	q->is_fd_edge = true;
+	return brp_queue_fd(q);
+}
+
 /* ---- poll ------------------------------------------------------------------------------------ */
 
 static int called_since(const struct brp_queue *q, uint64_t before)
@@ -242,7 +251,7 @@ static bool poll_dry(struct brp_queue *q, uint64_t before)
 			return true;
 		/* Events taken off the list must be looked at after fabric_arm(), or they would be
 		 * lost. */
-		if (ini_wait_arm(q) && take_events(q, 0) <= 0)
+		if (ini_wait_arm(q) && (q->is_fd_edge || take_events(q, 0) <= 0))
 			return true;
 	}
 	return false;
@@ -270,6 +279,9 @@ void brp_kick(struct brp_queue *q)
 {
 	if (q->is_up)
 		ini_merge_kick(q, INI_SENT_KICK);
+	/* Nobody calls brp_poll() before sleeping. */
+	if (q->is_fd_edge && (q->merge.window_end_ns || unlikely(!q->is_up)))
+		set_timer(q, run_timers(q));
 }
 
 /* ---- wait ------------------------------------------------------------------------------------ */

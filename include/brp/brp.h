@@ -292,6 +292,14 @@ BRP_API int brp_wait(struct brp_queue *q, int timeout_ms);
  * returned 0 after the last submit. */
 BRP_API int brp_queue_fd(struct brp_queue *q);
 
+/*
+ * The same descriptor, for whoever is told of every new event, not of a state: EPOLLET, or
+ * io_uring's multishot poll. brp_poll() then saves the system calls that make it unreadable again,
+ * and it need not return 0 once more after brp_submit() and brp_kick() before sleeping; it must
+ * after an event. Not mixed with brp_queue_fd() or brp_wait() on one queue.
+ */
+BRP_API int brp_queue_fd_edge(struct brp_queue *q);
+
 /* Requests submitted and not completed. */
 BRP_API unsigned int brp_queue_in_flight(const struct brp_queue *q);
 

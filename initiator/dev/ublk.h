@@ -108,7 +108,6 @@ struct ublk_queue {
 	unsigned int nr_waiting;
 	unsigned int nr_gone; /* tags the kernel took back for good */
 	bool is_brp_readable; /* brp_poll() is due */
-	bool is_brp_dead;     /* the session gave up: everything fails */
 };
 
 /* Memory and mappings, before its thread is there. */

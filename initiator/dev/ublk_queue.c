@@ -82,7 +82,7 @@ static void poll_brp(struct ublk_queue *q)
 {
 	struct io_uring_sqe *sqe = next_sqe(q, POLL_DATA);
 
-	io_uring_prep_poll_multishot(sqe, brp_queue_fd(q->brp), POLLIN);
+	io_uring_prep_poll_multishot(sqe, brp_queue_fd_edge(q->brp), POLLIN);
 	sqe->user_data = POLL_DATA;
 }
 
@@ -134,11 +134,11 @@ static void serve_brp(struct ublk_queue *q)
 {
 	int r;
 
+	q->is_brp_readable = false;
 	do {
 		r = brp_poll(q->brp);
 		submit_waiting(q);
 	} while (r > 0);
-	q->is_brp_dead = r < 0;
 }
 
 /* ---- from the kernel ------------------------------------------------------------------------- */
@@ -197,7 +197,8 @@ static void serve(struct ublk_queue *q)
 		}
 		handle_ring(q);
 		brp_kick(q->brp);
-		serve_brp(q);
+		if (q->is_brp_readable)
+			serve_brp(q);
 	}
 }
 
@@ -230,6 +231,7 @@ static int fetch_all(struct ublk_queue *q)
 	int r;
 
 	poll_brp(q);
+	serve_brp(q); /* from here on the poll tells of everything new */
 	for (unsigned int tag = 0; tag < depth_of(q); tag++)
 		send_io_command(q, UBLK_IO_FETCH_REQ, tag, 0);
 	do
@@ -256,7 +258,6 @@ static void *queue_main(void *arg)
 		ublk_dev_report(q->dev, r);
 		return NULL;
 	}
-	serve_brp(q);
 	r = fetch_all(q);
 	if (r < 0)
 		log_error("%s: the kernel does not take queue %u: %s", q->dev->front.path, q->index,

@@ -528,3 +528,105 @@ device_test_frozen() {
 	stop_device d
 	stop_target
 }
+
+# take_over NAME VOLUME NEW [RIG-OPTION]...: kill -9 its server and start the next one.
+take_over() {
+	local name=$1 id=${rig_ids[$1]} old=${rig_paths[$1]} volume=$2 new=$3
+
+	shift 3
+	kill_device "$name"
+	unset "rig_ids[$name]"
+	[ -b "$old" ] || bad "$old went with its server"
+	start_device "$new" "$volume" --recover "$id" "$@"
+	[ "$device" = "$old" ] || bad "$old came back as $device"
+}
+
+is_written() {
+	local reads ios merges sectors ticks writes
+
+	# shellcheck disable=SC2034 # fields of no interest
+	read -r reads merges sectors ticks writes ios <"/sys/block/${device#/dev/}/stat"
+	((writes >= $1))
+}
+
+# kill -9 of the server under load: I/O waits for the next server and goes on, nothing is lost.
+device_test_recovered() {
+	local uuid=00112233445566778899aabbccddeeff fio_pid round name=d0
+
+	need_front
+	need_tools fio
+	start_target --dev ram:64M,name=v
+	start_device d0 v --uuid $uuid --queues 2
+	start_client fio fio --name=v --filename="$device" --direct=1 --ioengine=libaio --iodepth=16 --rw=randwrite \
+		--bs=4k --size=64M --io_size="$(scale 64)M" --rate_iops="$(scale 4000)" --verify=crc32c --verify_fatal=1
+	fio_pid=$client_pid
+	for round in 1 2 3; do
+		wait_for 60 is_written $((round * $(scale 2000))) || bad "fio writes nothing"
+		take_over "$name" v "d$round" --uuid $uuid --queues 2
+		name=d$round
+	done
+	wait_for 120 is_gone "$fio_pid" || bad "fio hangs"
+	finish_client fio "$fio_pid" 5 0
+	grep -q 'err= 0' "$tmp/fio.log" || bad "fio counted errors"
+	stop_device "$name"
+	stop_target
+}
+
+# The server is killed and nobody takes over: cleaning up ends whatever waits for the device.
+device_test_orphan() {
+	local pid
+
+	need_front
+	start_target --dev ram:64M,name=v
+	start_device d v
+	write_at "$device" 0 4 written
+	kill_device d
+	start_client waiting dd if="$device" of=/dev/null bs=4k count=1 iflag=direct
+	pid=$client_pid
+	cleanup_device d
+	wait_for 20 is_gone "$pid" || bad "a reader hangs on the removed device"
+	start_device again v
+	has_at "$device" 0 4 written || bad "other data"
+	stop_device again
+	stop_target
+}
+
+# run_ms_of PID: CPU time of all its threads.  By the scheduler's clock: ticks may fall just where
+# a timer wakes a thread.
+run_ms_of() {
+	cat "/proc/$1/task/"*/schedstat | { sum=0 && while read -r ns _; do sum=$((sum + ns)); done && echo $((sum / 1000000)); }
+}
+
+# A device nobody uses costs no CPU: less than 0.5 % over 5 s.
+device_test_idle() {
+	local before ms
+
+	need_front
+	[ -e /proc/self/schedstat ] || cannot "this kernel does not tell a thread's run time"
+	start_target --dev ram:64M,name=v
+	start_device d v --queues 2
+	write_at "$device" 0 4 written fsync
+	# udev and others look at a new device.
+	sleep 1
+	before=$(run_ms_of "${rig_pids[d]}")
+	sleep 5
+	ms=$(($(run_ms_of "${rig_pids[d]}") - before))
+	note "CPU time in 5 s: $ms ms"
+	((ms < 25)) || bad "not idle"
+	stop_device d
+	stop_target
+}
+
+# What the kernel hands over together leaves in one message.
+device_test_batch() {
+	need_front
+	need_tools fio
+	start_target --dev ram:64M,name=v
+	start_device d v
+	run_fio --name=v --filename="$device" --direct=1 --ioengine=io_uring --iodepth=32 --iodepth_batch_submit=16 \
+		--iodepth_batch_complete_min=16 --iodepth_batch_complete_max=16 --rw=randwrite --bs=4k --size="$(scale 32)M"
+	stop_device d
+	note "$(grep '^queue' "$tmp/d.log")"
+	(($(rig_count d messages) * 6 < $(rig_count d requests))) || bad "requests do not travel together"
+	stop_target
+}

@@ -1,0 +1,12 @@
+#!/bin/bash
+# What the kernel hands over together through ublk is one message.
+# transports: tcp rdma
+# time: 60
+# shellcheck disable=SC2034 # for device-lib.sh
+front=ublk
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/e2e/device-lib.sh
+. "$e2e_dir/device-lib.sh"
+
+device_test_batch
