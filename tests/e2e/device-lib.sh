@@ -476,7 +476,7 @@ device_test_killed() {
 	sleep 0.5
 	kill_device d
 	# What nbd had sent to its server comes back only now.
-	[ "$front" != nbd ] || cleanup_device d
+	[ "$front" != nbd ] || timeout 20 "$front_rig" --front nbd --cleanup "${rig_ids[d]}" || bad "--cleanup failed"
 	wait_for 30 is_gone "$load_pid" || bad "a program that uses the device hangs after its server was killed"
 	! timeout 20 dd if="$device" of=/dev/null bs=4k count=1 iflag=direct 2>/dev/null ||
 		bad "$device reads without a server"

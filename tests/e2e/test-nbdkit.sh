@@ -1,6 +1,6 @@
 #!/bin/bash
 # The nbdkit plugin: what clients see of a volume, images in and out, checks of qemu-io, errors.
-# transports: tcp rdma
+# transports: tcp
 # quick: tcp
 # time: 120
 # shellcheck disable=SC2016 # $uri is for the shell of nbdkit
