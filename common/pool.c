@@ -171,22 +171,43 @@ void pool_task_init(struct pool *p, struct pool_task *t, bool (*run)(struct pool
 	t->end = end;
 	t->pool = p;
 	atomic_init(&t->state, TASK_IDLE);
+	atomic_init(&t->has_rare, false);
 	list_init(&t->link);
 	pthread_mutex_lock(&p->lock);
 	list_add_tail(&p->tasks, &t->all);
 	pthread_mutex_unlock(&p->lock);
 }
 
-int pool_task_add_fd(struct pool_task *t, int fd)
+/* Events carry the task, and in the lowest bit of its address whether they are rare ones. */
+#define RARE_BIT ((uintptr_t)1)
+
+static int add_fd(struct pool_task *t, int fd, uintptr_t bit)
 {
 	struct epoll_event ev = {
 		.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
-		.data.ptr = t,
+		.data.u64 = (uintptr_t)t | bit,
 	};
 
 	if (epoll_ctl(t->pool->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0)
 		return -errno;
 	return 0;
+}
+
+int pool_task_add_fd(struct pool_task *t, int fd)
+{
+	return add_fd(t, fd, 0);
+}
+
+int pool_task_add_rare_fd(struct pool_task *t, int fd)
+{
+	return add_fd(t, fd, RARE_BIT);
+}
+
+bool pool_task_take_rare(struct pool_task *t)
+{
+	/* Set before the task was marked, which orders it (mark()); the look alone is cheap. */
+	return unlikely(atomic_load_explicit(&t->has_rare, memory_order_relaxed)) &&
+	       atomic_exchange_explicit(&t->has_rare, false, memory_order_relaxed);
 }
 
 void pool_task_del_fd(struct pool_task *t, int fd)
@@ -315,10 +336,15 @@ static unsigned int deliver(struct pool *p, const struct epoll_event *ev, int n,
 	unsigned int nr_ready = 0;
 
 	for (int i = 0; i < n; i++) {
-		struct pool_task *t = ev[i].data.ptr;
+		uintptr_t bits = (uintptr_t)ev[i].data.u64;
+		struct pool_task *t = (struct pool_task *)(bits & ~RARE_BIT);
 
-		if ((void *)t == (void *)p || !mark(t))
-			continue; /* a kick; or it is queued or running already */
+		if (bits == (uintptr_t)p)
+			continue; /* a kick */
+		if (bits & RARE_BIT)
+			atomic_store_explicit(&t->has_rare, true, memory_order_relaxed);
+		if (!mark(t))
+			continue; /* it is queued or running already */
 		list_add_tail(ready, &t->link);
 		nr_ready++;
 	}
@@ -426,7 +452,7 @@ void pool_get_stats(struct pool *p, struct pool_stats *ret_stats)
 
 static int pool_init_fds(struct pool *p)
 {
-	struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.ptr = p};
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.u64 = (uintptr_t)p};
 
 	p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (p->epoll_fd < 0)

@@ -37,6 +37,7 @@ struct pool_task {
 	/* the pool's own */
 	struct pool *pool;
 	atomic_uint state;
+	atomic_bool has_rare; /* see pool_task_add_rare_fd() */
 	struct list link;
 	struct list all; /* every task that has not ended */
 };
@@ -64,6 +65,10 @@ void pool_task_init(struct pool *p, struct pool_task *t, bool (*run)(struct pool
  * removed with pool_task_del_fd() before it is closed. A descriptor that is ready already makes the
  * task run. */
 int pool_task_add_fd(struct pool_task *t, int fd);
+/* The same for one that is seldom ready and costs something to look at: pool_task_take_rare() tells
+ * run() once that there was an event of such a descriptor. */
+int pool_task_add_rare_fd(struct pool_task *t, int fd);
+bool pool_task_take_rare(struct pool_task *t);
 void pool_task_del_fd(struct pool_task *t, int fd);
 
 /* run() will be called (again) after this call began. Any thread, any number of times; the caller

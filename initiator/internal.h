@@ -305,6 +305,7 @@ struct brp_queue {
 	bool is_fd_used;
 	bool is_fd_edge;       /* whoever sleeps on it is told of every event */
 	int timer_fd;          /* -1: none */
+	int rare_fd;           /* the connection's: fabric_look(); -1: none */
 	uint64_t timer_ns;     /* it is set to that; INI_FOREVER: not set */
 	uint64_t keepalive_ns; /* 0: none */
 	uint64_t next_tick_ns;

@@ -151,6 +151,7 @@ static void set_params(const struct brp_session *s, struct fabric_params *p)
 		.send_count = MAX(4u, MIN(depth, is_off ? 64u : 16u)),
 		.max_data_bytes = BRP_DEFAULT_TRANSFER_BYTES,
 		.depth = depth,
+		.is_looking = true,
 	};
 }
 

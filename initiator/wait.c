@@ -28,6 +28,7 @@ static int set_fds(struct brp_queue *q, int op)
 	int fds[FABRIC_MAX_FDS];
 	int n = !q->conn ? 0 : fabric_conn_fds(q->conn->fabric, fds);
 
+	q->rare_fd = n > 1 ? fds[1] : -1;
 	for (int i = 0; i < n; i++) {
 		ev.data.fd = fds[i];
 		if (epoll_ctl(q->epoll_fd, op, fds[i], &ev) < 0)
@@ -53,6 +54,8 @@ static int take_events(struct brp_queue *q, int timeout_ms)
 	for (int i = 0; i < n; i++) {
 		uint64_t expirations;
 
+		if (events[i].data.fd == q->rare_fd && q->conn)
+			fabric_look(q->conn->fabric);
 		if (events[i].data.fd != q->timer_fd || q->timer_fd < 0)
 			continue;
 		(void)!read(q->timer_fd, &expirations, sizeof(expirations));

@@ -340,15 +340,16 @@ static const char *goodbye_text(enum brp_status_code st)
 	return st == BRP_ST_GONE ? "the volume was removed" : "the target ends";
 }
 
-/* For the ticker. With requests that wait for a buffer of ours it is not the peer that holds things
- * up. */
+/* For the ticker: the peer must take part. With requests that wait for a buffer of ours it is not
+ * the peer that holds things up. */
 static void note_moving(struct conn *c)
 {
 	const struct request_table *t = &c->requests;
 	bool is_starved = !list_empty(&t->starved);
-	bool is_moving = t->nr_moving && !is_starved;
+	unsigned int nr_moving = t->nr_pulls + t->nr_pushes;
+	bool is_moving = nr_moving && !is_starved;
 	/* Answers that cannot be sent, on the other hand, are the peer's fault. */
-	bool is_deaf = is_starved || (t->is_holding && !t->nr_moving && list_empty(&t->answers));
+	bool is_deaf = is_starved || (t->is_holding && !nr_moving && list_empty(&t->answers));
 
 	atomic_store_explicit(&c->is_moving, is_moving, memory_order_relaxed);
 	atomic_store_explicit(&c->is_deaf, is_deaf, memory_order_relaxed);
@@ -360,6 +361,8 @@ static bool pass(struct conn *c)
 	int handled = 0;
 
 	take_orders(c);
+	if (pool_task_take_rare(&c->task))
+		fabric_look(c->fc);
 	if (!c->is_fabric_closed)
 		handled = fabric_poll(c->fc);
 	if (unlikely(c->owes_keepalive || c->owes_sign_of_life))
@@ -367,7 +370,8 @@ static bool pass(struct conn *c)
 	if (unlikely(c->owed_events))
 		pay_events(c);
 	requests_progress(c);
-	if (unlikely(c->is_draining) && !c->requests.nr_busy)
+	/* What is only being pushed the orderly close sees out. */
+	if (unlikely(c->is_draining) && c->requests.nr_busy == c->requests.nr_pushes)
 		conn_close(c, c->goodbye, goodbye_text(c->goodbye));
 	if (c->is_fabric_closed)
 		return false;
@@ -422,7 +426,8 @@ static void start_watching(struct conn *c)
 
 	c->nr_fds = fabric_conn_fds(c->fc, c->fds);
 	for (int i = 0; i < c->nr_fds && !err; i++)
-		err = pool_task_add_fd(&c->task, c->fds[i]);
+		err = i == 0 ? pool_task_add_fd(&c->task, c->fds[i])
+			     : pool_task_add_rare_fd(&c->task, c->fds[i]);
 	if (err)
 		conn_cut_off(c, CONN_CUT_BROKEN);
 }
@@ -534,6 +539,8 @@ void conn_create(struct server *s, struct fabric_conn *fc, unsigned int fabric_i
 		.send_count = SEND_SLOTS,
 		.max_data_bytes = BRP_DEFAULT_TRANSFER_BYTES,
 		.depth = 2 * s->opt.max_queue_depth,
+		.is_looking = true,
+		.is_lazy = true,
 	};
 	struct conn *c = conn_alloc(s, fc, fabric_index);
 	int err = c ? fabric_accept(fc, &params, &handler, c) : -ENOMEM;

@@ -35,19 +35,14 @@ static const bool may_follow[REQUEST_STATE_COUNT][REQUEST_STATE_COUNT] = {
 	[REQUEST_PUSH] = {[REQUEST_FREE] = true},
 };
 
-/* The fabric is moving data for it: the peer must take part. */
-static bool is_moving(enum request_state s)
-{
-	return s == REQUEST_PULL || s == REQUEST_PUSH;
-}
-
 static void set_state(struct request *r, enum request_state to)
 {
 	struct request_table *t = &r->conn->requests;
 
 	assert(may_follow[r->state][to]);
 	(void)may_follow; /* with NDEBUG */
-	t->nr_moving = t->nr_moving + is_moving(to) - is_moving(r->state);
+	t->nr_pulls = t->nr_pulls + (to == REQUEST_PULL) - (r->state == REQUEST_PULL);
+	t->nr_pushes = t->nr_pushes + (to == REQUEST_PUSH) - (r->state == REQUEST_PUSH);
 	r->state = to;
 }
 

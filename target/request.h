@@ -66,7 +66,8 @@ struct request_table {
 	unsigned int nr_free;
 	uint64_t nr_jumbos;     /* received */
 	unsigned int nr_busy;   /* not FREE */
-	unsigned int nr_moving; /* PULL or PUSH */
+	unsigned int nr_pulls;  /* PULL */
+	unsigned int nr_pushes; /* PUSH: answered, as far as we are concerned */
 	size_t large_bytes;     /* arena buffers held */
 	struct list starved;    /* want an arena buffer, in order */
 	struct list answers;

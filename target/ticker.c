@@ -52,6 +52,12 @@ static enum conn_cut late_for(const struct conn *c, unsigned int now_s)
 	return CONN_CUT_COUNT;
 }
 
+/* Nobody was woken for the end of its last pushes (fabric_params.is_lazy): let it have a look. */
+static bool may_linger(const struct conn *c, unsigned int now_s)
+{
+	return atomic_load(&c->is_moving) && now_s - atomic_load(&c->heard_s) > 1;
+}
+
 static void check_connections(struct server *s)
 {
 	unsigned int now_s = atomic_fetch_add(&s->tick_s, 1) + 1;
@@ -62,10 +68,13 @@ static void check_connections(struct server *s)
 		struct conn *c = list_entry(pos, struct conn, server_link);
 		enum conn_cut why = late_for(c, now_s);
 
-		if (why == CONN_CUT_COUNT && c->keepalive_ms && c->is_deaf)
-			conn_order(c, CONN_ORDER_ALIVE);
-		if (why == CONN_CUT_COUNT)
+		if (why == CONN_CUT_COUNT) {
+			if (c->keepalive_ms && c->is_deaf)
+				conn_order(c, CONN_ORDER_ALIVE);
+			else if (may_linger(c, now_s))
+				conn_order(c, 0);
 			continue;
+		}
 		atomic_store(&c->late_for, why);
 		conn_order(c, CONN_ORDER_LATE);
 	}

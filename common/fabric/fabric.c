@@ -154,6 +154,12 @@ int fabric_arm(struct fabric_conn *c)
 	return unlikely(c->is_closed) ? 0 : c->fabric->ops->arm(c);
 }
 
+void fabric_look(struct fabric_conn *c)
+{
+	if (likely(!c->is_closed) && c->fabric->ops->look)
+		c->fabric->ops->look(c);
+}
+
 void fabric_close(struct fabric_conn *c, bool is_abort)
 {
 	if (!c->is_closed)

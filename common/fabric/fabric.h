@@ -63,6 +63,8 @@ bool fabric_mem_contains(const struct fabric_mem *mem, const void *p, size_t byt
 
 /* ---- connections ----------------------------------------------------------------------------- */
 
+#define FABRIC_LAZY_BYTES 4096u /* see fabric_params.is_lazy */
+
 /* What the owner of a side promises and needs; fixed before connect or accept. */
 struct fabric_params {
 	uint32_t recv_bytes; /* longest message we receive */
@@ -73,6 +75,12 @@ struct fabric_params {
 	uint32_t max_data_bytes; /* longest pull, push or exposed range */
 	uint32_t
 		depth; /* requests in flight: pulls + pushes (target), exposed ranges (initiator) */
+	/* The owner calls fabric_look(): spares a look at the second descriptor before each sleep.
+	 */
+	bool is_looking;
+	/* push_done() of up to FABRIC_LAZY_BYTES need not wake the owner: it comes when something
+	 * else does, when the connection is polled, or when it closes. */
+	bool is_lazy;
 };
 
 /* Pulls and pushes. Owned by the caller; the fabric's from fabric_pull()/fabric_push() until the
@@ -111,6 +119,7 @@ struct fabric_handler {
 
 	/*
 	 * Exactly once for every accepted xfer: 0, or -ECANCELED when the connection failed first.
+	 * See fabric_params.is_lazy.
 	 */
 	void (*pull_done)(struct fabric_conn *c, struct fabric_xfer *x, int status);
 	void (*push_done)(struct fabric_conn *c, struct fabric_xfer *x, int status);
@@ -155,7 +164,7 @@ bool fabric_has_digest(const struct fabric *f);
 bool fabric_conn_has_digest(const struct fabric_conn *c); /* the same for its fabric */
 
 /* Descriptors to sleep on for readable or edge-triggered readable/writable; constant from
- * connect/accept on. */
+ * connect/accept on. Data comes on the first one, what is rare on the other. */
 #define FABRIC_MAX_FDS 2
 int fabric_conn_fds(const struct fabric_conn *c, int ret_fds[FABRIC_MAX_FDS]); /* how many */
 
@@ -171,6 +180,10 @@ int fabric_poll(struct fabric_conn *c);
  * when something is ready already (poll again). Cheap when the fabric needs no arming.
  */
 int fabric_arm(struct fabric_conn *c);
+
+/* The second descriptor became ready: the next fabric_poll() looks at what it stands for. Whoever
+ * promised it (fabric_params.is_looking) calls this for every such event, sleeping or not. */
+void fabric_look(struct fabric_conn *c);
 
 /*
  * Starts closing from our side: what was queued before is sent if the peer takes it, then the

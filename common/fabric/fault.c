@@ -208,6 +208,11 @@ static int fault_arm(struct fabric_conn *base)
 	return ((struct fault_conn *)base)->is_stalled ? 0 : fabric_arm(inner_of(base));
 }
 
+static void fault_look(struct fabric_conn *base)
+{
+	fabric_look(inner_of(base));
+}
+
 static void fault_close(struct fabric_conn *base, bool is_abort)
 {
 	if (is_abort)
@@ -396,6 +401,7 @@ static const struct fabric_ops fault_ops = {
 	.fds = fault_fds,
 	.poll = fault_poll,
 	.arm = fault_arm,
+	.look = fault_look,
 	.close = fault_close,
 	.conn_destroy = fault_conn_destroy,
 	.enable_digest = fault_enable_digest,

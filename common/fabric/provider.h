@@ -25,6 +25,7 @@ struct fabric_ops {
 	int (*fds)(const struct fabric_conn *c, int ret_fds[FABRIC_MAX_FDS]);
 	int (*poll)(struct fabric_conn *c);
 	int (*arm)(struct fabric_conn *c);
+	void (*look)(struct fabric_conn *c); /* may be NULL */
 	void (*close)(struct fabric_conn *c, bool is_abort);
 	void (*conn_destroy)(struct fabric_conn *c);
 	int (*enable_digest)(struct fabric_conn *c);

@@ -6,7 +6,7 @@
  *   verbs_dev.c	devices, protection domains, registered memory
  *   verbs_listen.c	listening, connection requests, accept, reject
  *   verbs_cm.c		connecting and the events of a connection's own event channel
- *   verbs_qp.c		queue pair, completion queue and buffers of a connection
+ *   verbs_qp.c		queue pair, completion queues and buffers of a connection
  *   verbs_rx.c		receive queues (own or shared), delivery, messages kept for later
  *   verbs_tx.c		messages, pushes, pulls until they are sent, and when they are done
  *   verbs_sq.c		send queue: chains, signalling, retirement
@@ -117,6 +117,19 @@ struct verbs_rx {
 	bool is_notice;
 };
 
+/* A completion queue, and what was taken from it but not handled yet. */
+struct verbs_cq {
+	struct ibv_cq *cq;
+	struct ibv_wc wcs[VERBS_WC_BATCH];
+	int nr_wcs;
+	int next_wc;
+	bool is_empty;            /* the last poll found nothing */
+	bool is_armed;            /* an event is to come or there */
+	bool is_event_late;       /* its completions were seen already */
+	unsigned int empty_polls; /* while armed */
+	unsigned int nr_unacked;  /* events taken from chan */
+};
+
 enum verbs_state {
 	VERBS_ASKED,      /* passive: between incoming() and accept or reject */
 	VERBS_RESOLVING,  /* active: waits for ADDR_RESOLVED, then ROUTE_RESOLVED */
@@ -135,7 +148,6 @@ struct verbs_conn {
 	struct rdma_cm_id *id; /* owned, with its queue pair */
 	struct rdma_event_channel *cm;
 	struct ibv_comp_channel *chan;
-	struct ibv_cq *cq;
 	struct verbs_srq *srq; /* passive: a reference; active: NULL */
 	struct fabric_params params;
 	bool is_passive;
@@ -159,6 +171,7 @@ struct verbs_conn {
 	uint32_t peer_reads;         /* passive, for accept: RDMA READs of the peer */
 	struct rdma_cm_event *event; /* taken from cm, not handled yet */
 	unsigned int polls;
+	bool is_cm_due; /* the CM may have an event */
 
 	/* send side; sequence numbers count work requests: done <= posted <= head */
 	struct verbs_sqe *ring;
@@ -170,6 +183,7 @@ struct verbs_conn {
 	uint64_t sq_done;
 	uint32_t unsignalled; /* at the end of what is queued */
 	uint32_t reads;       /* on the send queue */
+	uint32_t awaited;     /* on the send queue: those whose end somebody waits for */
 	bool has_fence;
 	struct list free_slots;
 	struct verbs_slot *begun;
@@ -192,15 +206,9 @@ struct verbs_conn {
 	uint32_t rx_count;
 	bool is_held; /* first of rx was answered with -EAGAIN */
 
-	/* completion queue */
-	struct ibv_wc wcs[VERBS_WC_BATCH];
-	int nr_wcs;
-	int next_wc;
-	bool is_empty;            /* the last poll found nothing */
-	bool is_armed;            /* an event is to come or there */
-	bool is_event_late;       /* its completions were seen already */
-	unsigned int empty_polls; /* while armed */
-	unsigned int nr_unacked;  /* events taken from chan */
+	/* completion queues of the two work queues, and their events */
+	struct verbs_cq send_cq;
+	struct verbs_cq recv_cq;
 };
 
 static inline struct verbs_conn *to_conn(struct fabric_conn *c)
@@ -266,6 +274,11 @@ int verbs_tx_finish_over(struct verbs_conn *c);
 void verbs_tx_cancel_all(struct verbs_conn *c);
 int verbs_tx_tell_sendable(struct verbs_conn *c);
 
+static inline bool verbs_cq_is_empty(const struct verbs_conn *c)
+{
+	return c->send_cq.is_empty && c->recv_cq.is_empty;
+}
+
 static inline bool verbs_sq_idle(const struct verbs_conn *c)
 {
 	return c->sq_done == c->sq_head;
@@ -274,6 +287,7 @@ static inline bool verbs_sq_idle(const struct verbs_conn *c)
 /* verbs_cq.c */
 int verbs_poll(struct fabric_conn *base);
 int verbs_arm(struct fabric_conn *base);
+void verbs_look(struct fabric_conn *base);
 int verbs_cq_poll(struct verbs_conn *c);
 /* Without callbacks: returns shared buffers that completed unseen. The queue pair is gone. */
 void verbs_cq_return_receives(struct verbs_conn *c);

@@ -102,7 +102,7 @@ static bool is_drained(const struct verbs_conn *c)
  */
 static bool may_follow_peer(const struct verbs_conn *c)
 {
-	return c->is_peer_gone && c->is_empty && (c->is_held || !c->rx_count);
+	return c->is_peer_gone && verbs_cq_is_empty(c) && (c->is_held || !c->rx_count);
 }
 
 bool verbs_close_is_due(const struct verbs_conn *c)
@@ -164,7 +164,7 @@ int verbs_close_progress(struct verbs_conn *c)
 		verbs_sq_fence(c);
 		return 1;
 	case VERBS_DRAINING:
-		if (!is_drained(c) || !c->is_empty)
+		if (!is_drained(c) || !verbs_cq_is_empty(c))
 			return 0;
 		finish(c);
 		return 1;
@@ -183,7 +183,7 @@ void verbs_conn_destroy(struct fabric_conn *base)
 	else if (c->id && c->state < VERBS_CLOSED)
 		shut_down(c, 0);
 	verbs_qp_destroy(c);
-	if (c->cq && c->state != VERBS_CLOSED)
+	if (c->recv_cq.cq && c->state != VERBS_CLOSED)
 		verbs_cq_return_receives(c);
 	verbs_qp_free(c);
 	if (c->srq)

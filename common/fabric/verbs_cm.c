@@ -292,5 +292,6 @@ int verbs_cm_poll(struct verbs_conn *c)
 		on_event(c, &ev);
 		n++;
 	}
+	c->is_cm_due = n == EVENTS_PER_POLL; /* there may be more */
 	return n;
 }

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The completion queue of a connection, and its sleep.
+ * The completion queues of a connection, and its sleep.
  *
- * Polling the queue costs no system call; asking for an event, taking one and looking at the CM
+ * Polling a queue costs no system call; asking for an event, taking one and looking at the CM
  * channel do (on rxe). So an event is asked for only before sleeping and only when the last one was
- * used up, it is taken only when one may be there, and the CM is looked at once per sleep, in
- * verbs_arm(), besides every 64th poll for owners that never sleep.
+ * used up, and it is taken only when one may be there. The CM is looked at when the owner says so
+ * (verbs_look()), or once per sleep for owners that do not, besides every 64th poll for those that
+ * never sleep.
+ *
+ * Receives wake the owner. The end of what was sent mostly interests nobody until something else
+ * happens: the send queue has a completion queue of its own, which asks for an event only when
+ * somebody waits (needs_send_event()). Both share the channel.
  *
  * Events and completions are loosely coupled: rxe and others post the event after the completion
  * was visible, and an event can come without one (pmem/rpma #1010). Whoever uses edge-triggered
@@ -40,38 +45,34 @@ int verbs_wc_error(enum ibv_wc_status status)
 	}
 }
 
-static bool fetch(struct verbs_conn *c)
+static bool fetch(struct verbs_conn *c, struct verbs_cq *q)
 {
-	int n = ibv_poll_cq(c->cq, VERBS_WC_BATCH, c->wcs);
+	int n = ibv_poll_cq(q->cq, VERBS_WC_BATCH, q->wcs);
 
 	if (n < 0) {
-		log_error("verbs: %s: cannot poll the completion queue", c->base.peer);
+		log_error("verbs: %s: cannot poll a completion queue", c->base.peer);
 		verbs_fail(c, -EIO);
 		n = 0;
 	}
-	c->nr_wcs = n;
-	c->next_wc = 0;
-	c->is_empty = n < VERBS_WC_BATCH;
+	q->nr_wcs = n;
+	q->next_wc = 0;
+	q->is_empty = n < VERBS_WC_BATCH;
 	return n > 0;
 }
 
-int verbs_cq_poll(struct verbs_conn *c)
+static int poll_queue(struct verbs_conn *c, struct verbs_cq *q,
+		      void (*done)(struct verbs_conn *c, const struct ibv_wc *wc))
 {
 	int n = 0;
 
 	for (int batch = 0; batch < VERBS_POLL_BATCHES; batch++) {
-		if (c->next_wc == c->nr_wcs && !fetch(c))
+		if (q->next_wc == q->nr_wcs && !fetch(c, q))
 			break;
-		while (c->next_wc < c->nr_wcs) {
-			const struct ibv_wc *wc = &c->wcs[c->next_wc++];
-
-			if (wc->wr_id & VERBS_RECV_FLAG)
-				verbs_rx_done(c, wc);
-			else
-				verbs_sq_done(c, wc);
+		while (q->next_wc < q->nr_wcs) {
+			done(c, &q->wcs[q->next_wc++]);
 			n++;
 		}
-		if (c->is_empty)
+		if (q->is_empty)
 			break;
 	}
 	return n;
@@ -79,37 +80,47 @@ int verbs_cq_poll(struct verbs_conn *c)
 
 void verbs_cq_return_receives(struct verbs_conn *c)
 {
-	while (c->next_wc < c->nr_wcs || fetch(c)) {
-		const struct ibv_wc *wc = &c->wcs[c->next_wc++];
+	struct verbs_cq *q = &c->recv_cq;
 
-		if (wc->wr_id & VERBS_RECV_FLAG)
-			verbs_rx_done(c, wc); /* draining: nothing is delivered */
-	}
+	while (q->next_wc < q->nr_wcs || fetch(c, q))
+		verbs_rx_done(c, &q->wcs[q->next_wc++]); /* draining: nothing is delivered */
 	verbs_rx_repost(c);
 }
 
+static struct verbs_cq *owner_of(struct verbs_conn *c, const struct ibv_cq *cq)
+{
+	return cq == c->recv_cq.cq ? &c->recv_cq : &c->send_cq;
+}
+
+static void note_event(struct verbs_cq *q)
+{
+	q->is_armed = false;
+	q->is_event_late = false;
+	if (++q->nr_unacked >= ACK_EVERY) {
+		ibv_ack_cq_events(q->cq, q->nr_unacked);
+		q->nr_unacked = 0;
+	}
+}
+
 /* Takes the event that was asked for, when it may be there. */
-static void take_event(struct verbs_conn *c, bool had_completions)
+static void take_event(struct verbs_conn *c, struct verbs_cq *q, bool had_completions)
 {
 	struct ibv_cq *cq;
 	void *ctx;
 
-	if (!c->is_armed)
+	if (!q->is_armed)
 		return;
 	/* An event without a completion must not keep a level-triggered descriptor ready for ever.
 	 */
-	if (!had_completions && !c->is_event_late && (++c->empty_polls & 7))
+	if (!had_completions && !q->is_event_late && (++q->empty_polls & 7))
 		return;
-	c->base.stats.receive_calls++;
-	if (ibv_get_cq_event(c->chan, &cq, &ctx)) {
-		c->is_event_late = c->is_event_late || had_completions;
-		return;
-	}
-	c->is_armed = false;
-	c->is_event_late = false;
-	if (++c->nr_unacked >= ACK_EVERY) {
-		ibv_ack_cq_events(c->cq, c->nr_unacked);
-		c->nr_unacked = 0;
+	while (q->is_armed) {
+		c->base.stats.receive_calls++;
+		if (ibv_get_cq_event(c->chan, &cq, &ctx)) {
+			q->is_event_late = q->is_event_late || had_completions;
+			return;
+		}
+		note_event(owner_of(c, cq));
 	}
 }
 
@@ -118,20 +129,30 @@ static bool has_unsent(const struct verbs_conn *c)
 	return c->sq_head != c->sq_posted || c->tx_due || c->pulls_due;
 }
 
+/* What was sent first: it makes room for what the receives ask for. */
+int verbs_cq_poll(struct verbs_conn *c)
+{
+	int sent = poll_queue(c, &c->send_cq, verbs_sq_done);
+	int received = poll_queue(c, &c->recv_cq, verbs_rx_done);
+
+	take_event(c, &c->recv_cq, received > 0);
+	take_event(c, &c->send_cq, sent > 0);
+	return sent + received;
+}
+
 int verbs_poll(struct fabric_conn *base)
 {
 	struct verbs_conn *c = to_conn(base);
-	int n = 0, completions;
+	int n = 0;
 
 	if (c->state == VERBS_ASKED || c->state == VERBS_CLOSED)
 		return 0;
-	if (c->event || c->state != VERBS_OPEN || ++c->polls % CM_EVERY == 0)
+	if (c->is_cm_due || c->state != VERBS_OPEN || ++c->polls % CM_EVERY == 0)
 		n += verbs_cm_poll(c);
 	n += verbs_tx_finish_over(c);
 	n += verbs_rx_deliver_kept(c);
-	completions = verbs_cq_poll(c);
-	take_event(c, completions > 0);
-	n += completions + verbs_tx_tell_sendable(c);
+	n += verbs_cq_poll(c);
+	n += verbs_tx_tell_sendable(c);
 	verbs_rx_repost(c);
 	if (has_unsent(c) && c->state < VERBS_DRAINING)
 		verbs_sq_pump(c);
@@ -140,33 +161,55 @@ int verbs_poll(struct fabric_conn *base)
 
 static bool has_work(const struct verbs_conn *c)
 {
-	return c->next_wc < c->nr_wcs || c->event || !list_empty(&c->over) ||
-	       (c->rx_count && !c->is_held) ||
+	return c->recv_cq.next_wc < c->recv_cq.nr_wcs || c->send_cq.next_wc < c->send_cq.nr_wcs ||
+	       c->is_cm_due || !list_empty(&c->over) || (c->rx_count && !c->is_held) ||
 	       (c->wants_slot && !list_empty(&c->free_slots) && c->state == VERBS_OPEN) ||
 	       c->sq_head != c->sq_posted || verbs_close_is_due(c);
 }
 
-/* Completions that the check finds stay in wcs[] for the next poll. */
+/* Something goes on only when what was sent is done. */
+static bool needs_send_event(const struct verbs_conn *c)
+{
+	return c->awaited || c->wants_slot || c->tx_due || c->pulls_due || c->is_held ||
+	       c->state != VERBS_OPEN;
+}
+
+/* True: do not sleep. Completions that the check finds stay in wcs[] for the next poll. */
+static bool arm_queue(struct verbs_conn *c, struct verbs_cq *q)
+{
+	int rc;
+
+	if (!q->is_armed) {
+		rc = ibv_req_notify_cq(q->cq, 0);
+		c->base.stats.receive_calls++;
+		if (rc) {
+			log_error("verbs: %s: no event from a completion queue: error %d",
+				  c->base.peer, rc);
+			verbs_fail(c, -EIO);
+			return true;
+		}
+		q->is_armed = true;
+		q->empty_polls = 0;
+	}
+	return fetch(c, q);
+}
+
 int verbs_arm(struct fabric_conn *base)
 {
 	struct verbs_conn *c = to_conn(base);
-	int rc;
 
 	if (c->state == VERBS_ASKED || c->state == VERBS_CLOSED)
 		return 0;
-	if (has_work(c))
+	if (has_work(c) || arm_queue(c, &c->recv_cq))
 		return 1;
-	if (!c->is_armed) {
-		rc = ibv_req_notify_cq(c->cq, 0);
-		c->base.stats.receive_calls++;
-		if (rc) {
-			log_error("verbs: %s: no event from the completion queue: error %d",
-				  c->base.peer, rc);
-			verbs_fail(c, -EIO);
-			return 1;
-		}
-		c->is_armed = true;
-		c->empty_polls = 0;
-	}
-	return fetch(c) || verbs_cm_peek(c);
+	if (needs_send_event(c) && arm_queue(c, &c->send_cq))
+		return 1;
+	if (!c->params.is_looking)
+		c->is_cm_due = verbs_cm_peek(c);
+	return c->is_cm_due;
+}
+
+void verbs_look(struct fabric_conn *base)
+{
+	to_conn(base)->is_cm_due = true;
 }

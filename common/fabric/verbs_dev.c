@@ -241,6 +241,7 @@ const struct fabric_ops fabric_verbs_ops = {
 	.fds = verbs_fds,
 	.poll = verbs_poll,
 	.arm = verbs_arm,
+	.look = verbs_look,
 	.close = verbs_close,
 	.conn_destroy = verbs_conn_destroy,
 	.msg_begin = verbs_msg_begin,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What one connection owns on the adapter: completion channel, completion queue, queue pair,
+ * What one connection owns on the adapter: completion channel, completion queues, queue pair,
  * message buffers. Made in connect() or accept(), all or nothing. Sizes are asked for, clamped to
  * what the device has, and read back.
  */
@@ -22,7 +22,7 @@ static uint32_t round_up_pow2(uint32_t v)
 }
 
 /* At most this many receives can be unpolled: our own, or all shared ones (every buffer completes
- * once before it is posted again). So the completion queue cannot overrun. */
+ * once before it is posted again). So their completion queue cannot overrun. */
 static uint32_t max_receives(const struct verbs_conn *c)
 {
 	return c->srq ? c->srq->nr_bufs : c->params.recv_count;
@@ -52,14 +52,22 @@ static int check_limits(struct verbs_conn *c)
 	}
 	want = MIN(want, (uint64_t)VERBS_MAX_SQ);
 	want = MIN(want, (uint64_t)attr->max_qp_wr - VERBS_RESERVED_SQ);
-	want = MIN(want, (uint64_t)attr->max_cqe - receives - VERBS_RESERVED_SQ);
+	want = MIN(want, (uint64_t)attr->max_cqe - VERBS_RESERVED_SQ);
 	c->sq_size = (uint32_t)MAX(want, (uint64_t)4);
 	return 0;
 }
 
-static int create_cq(struct verbs_conn *c)
+static int create_cq(struct verbs_conn *c, struct verbs_cq *q, uint32_t cqes, unsigned int vector)
 {
-	int cqes = (int)(max_receives(c) + c->sq_size + VERBS_RESERVED_SQ);
+	errno = 0;
+	q->cq = ibv_create_cq(c->dev->ctx, (int)cqes, NULL, c->chan, (int)vector);
+	if (!q->cq)
+		return errno ? -errno : -ENOMEM;
+	return 0;
+}
+
+static int create_cqs(struct verbs_conn *c)
+{
 	unsigned int vector = __atomic_fetch_add(&c->dev->next_vector, 1, __ATOMIC_RELAXED);
 	int rc;
 
@@ -71,11 +79,8 @@ static int create_cq(struct verbs_conn *c)
 	if (rc)
 		return rc;
 	vector %= (unsigned int)MAX(c->dev->ctx->num_comp_vectors, 1);
-	errno = 0;
-	c->cq = ibv_create_cq(c->dev->ctx, cqes, NULL, c->chan, (int)vector);
-	if (!c->cq)
-		return errno ? -errno : -ENOMEM;
-	return 0;
+	rc = create_cq(c, &c->send_cq, c->sq_size + VERBS_RESERVED_SQ, vector);
+	return rc ? rc : create_cq(c, &c->recv_cq, max_receives(c), vector);
 }
 
 /* Devices announce max_qp_wr for the smallest work requests; how many fit with inline data is only
@@ -86,8 +91,8 @@ static int create_qp(struct verbs_conn *c)
 
 	for (;;) {
 		struct ibv_qp_init_attr attr = {
-			.send_cq = c->cq,
-			.recv_cq = c->cq,
+			.send_cq = c->send_cq.cq,
+			.recv_cq = c->recv_cq.cq,
 			.srq = c->srq ? c->srq->srq : NULL,
 			.qp_type = IBV_QPT_RC,
 			.cap =
@@ -154,7 +159,7 @@ int verbs_qp_create(struct verbs_conn *c)
 
 	if (rc)
 		return rc;
-	rc = create_cq(c);
+	rc = create_cqs(c);
 	if (!rc)
 		rc = create_qp(c);
 	if (rc == -ENOMEM)
@@ -186,26 +191,33 @@ void verbs_qp_destroy(struct verbs_conn *c)
 		rdma_destroy_qp(c->id);
 }
 
-/* The queue pair is gone. Destroying a completion queue waits until each event taken was
- * acknowledged (ibv_get_cq_event(3)). */
+/* Destroying a completion queue waits until each event taken was acknowledged
+ * (ibv_get_cq_event(3)). */
+static void destroy_cq(struct verbs_conn *c, struct verbs_cq *q)
+{
+	int rc;
+
+	if (!q->cq)
+		return;
+	ibv_ack_cq_events(q->cq, q->nr_unacked);
+	rc = ibv_destroy_cq(q->cq);
+	if (rc)
+		log_error("verbs: %s: cannot destroy completion queue: %s", c->base.peer,
+			  strerror(rc));
+	q->cq = NULL;
+}
+
+/* The queue pair is gone. */
 void verbs_qp_free(struct verbs_conn *c)
 {
-	if (c->cq) {
-		int rc;
-
-		ibv_ack_cq_events(c->cq, c->nr_unacked);
-		rc = ibv_destroy_cq(c->cq);
-		if (rc)
-			log_error("verbs: %s: cannot destroy completion queue: %s", c->base.peer,
-				  strerror(rc));
-	}
+	destroy_cq(c, &c->send_cq);
+	destroy_cq(c, &c->recv_cq);
 	if (c->chan)
 		ibv_destroy_comp_channel(c->chan);
 	verbs_region_destroy(&c->bufs);
 	free(c->slots);
 	free(c->ring);
 	free(c->rx);
-	c->cq = NULL;
 	c->chan = NULL;
 	c->slots = NULL;
 	c->ring = NULL;

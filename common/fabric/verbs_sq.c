@@ -4,10 +4,10 @@
  * which is the wr_id. Completions of a reliable queue pair come in order (IBTA 10.8.5), so one
  * signalled work request also tells of all before.
  *
- * Signalling. A completion costs an event and a wake-up, so messages alone are signalled only every
- * signal_every-th, often enough that a full set of slots or a full send queue always has a
- * completion to come. A chain with pushes or pulls, whose owner waits for them, is signalled at its
- * end, at its last pull, and every VERBS_SIGNAL_EVERY.
+ * Signalling. Messages alone are signalled only every signal_every-th, often enough that a full set
+ * of slots or a full send queue always has a completion to come. A chain with pushes or pulls is
+ * signalled at its end, at its last pull, and every VERBS_SIGNAL_EVERY. Whether a completion also
+ * wakes anybody is verbs_cq.c's business.
  */
 #include "common/fabric/verbs.h"
 
@@ -46,6 +46,14 @@ static void signal_sqe(struct verbs_conn *c, struct verbs_sqe *e)
 	c->unsignalled = (uint32_t)(c->sq_head - 1 - e->wr.wr_id);
 }
 
+/* Somebody waits for its end: a request whose data is to come, or a buffer that others need. */
+static bool is_awaited(const struct verbs_conn *c, const struct fabric_xfer *x)
+{
+	return x->done_bytes == VERBS_PULL ||
+	       (x->done_bytes == VERBS_PUSH &&
+		(!c->params.is_lazy || x->bytes > FABRIC_LAZY_BYTES));
+}
+
 static void set_sge(struct verbs_sqe *e, const struct fabric_xfer *x, uint32_t lkey)
 {
 	e->sge = (struct ibv_sge){.addr = (uintptr_t)x->local, .length = x->bytes, .lkey = lkey};
@@ -69,6 +77,7 @@ static void add_bulk(struct verbs_conn *c, struct fabric_xfer *x, enum ibv_wr_op
 	struct verbs_sqe *e = sqe_add(c, x, opcode);
 
 	set_sge(e, x, verbs_mr(c, x->mem)->lkey);
+	c->awaited += is_awaited(c, x);
 	e->wr.wr.rdma.remote_addr = x->addr;
 	e->wr.wr.rdma.rkey = x->key;
 	if (x->is_notice && opcode == IBV_WR_RDMA_WRITE_WITH_IMM)
@@ -167,6 +176,7 @@ static void retire(struct verbs_conn *c, int status)
 		return;
 	if (x->done_bytes == VERBS_PULL)
 		c->reads--;
+	c->awaited -= is_awaited(c, x);
 	verbs_tx_finish(c, x, status);
 }
 
@@ -205,6 +215,7 @@ void verbs_sq_cancel_unposted(struct verbs_conn *c)
 			continue;
 		if (x->done_bytes == VERBS_PULL)
 			c->reads--;
+		c->awaited -= is_awaited(c, x);
 		x->status = -ECANCELED;
 		list_add_head(&c->over, &x->link);
 	}
