@@ -149,8 +149,13 @@ static void post(struct verbs_conn *c)
 	verbs_fail(c, -rc);
 }
 
+/* Receives first: what we send now may be answered before we come back to post them, and an answer
+ * that finds none costs the peer a timer. */
 void verbs_sq_pump(struct verbs_conn *c)
 {
+	verbs_rx_repost(c);
+	if (c->state >= VERBS_DRAINING)
+		return;
 	take_pulls(c);
 	take_tx(c);
 	if (c->sq_head != c->sq_posted)
