@@ -9,9 +9,9 @@
 fsync_writer=$e2e_dir/fsync-writer.py
 crash_session=$(printf "%032x" $$)
 
-# The device of a session that takes over what an earlier one left.
+# attach [OPTION]...: the device of a session that takes over what an earlier one left.
 attach() {
-	start_device d v --uuid "$crash_session"
+	start_device d v --uuid "$crash_session" "$@"
 }
 
 # However the device is: served, dead or failed.
@@ -57,6 +57,12 @@ end_writing() {
 	wait "$writer_pid" 2>/dev/null || true
 }
 
+# Of a device that fails.
+unmount_dead() {
+	timeout 60 umount "$mnt" || bad "the file system cannot be unmounted"
+	mounts=()
+}
+
 # What was fsynced is there, and the file system is clean.
 inspect() {
 	mount_device "$device" "$mnt" # replays the journal
@@ -87,17 +93,27 @@ crash_of_target() {
 	inspect
 }
 
-# The server of the device dies; another takes its session over.
+# The server of the device dies; another takes its session over.  A front end whose device waits for that gets its
+# device back, and the file system only waits; else the device is gone, and the file system with it.
 crash_of_server() {
+	local id=${rig_ids[d]}
+
 	begin_writing
 	progress 3
 	kill -KILL "${rig_pids[d]}"
-	wait_for 60 is_gone "$writer_pid" || bad "the writer hangs after the server was killed"
-	end_writing
-	timeout 60 umount "$mnt" || bad "the file system cannot be unmounted"
-	mounts=()
-	detach
-	attach
+	wait "${rig_pids[d]}" 2>/dev/null || true
+	if [ "$id" != -1 ]; then
+		attach --recover "$id"
+		progress 3
+		end_writing
+		umount_device "$mnt"
+	else
+		wait_for 60 is_gone "$writer_pid" || bad "the writer hangs after the server was killed"
+		end_writing
+		unmount_dead
+		detach
+		attach
+	fi
 	inspect
 }
 
@@ -119,8 +135,7 @@ crash_of_cache() {
 	restart_target "$target_port" --dev "$file,name=v"
 	wait_for 60 writer_has_settled $(($(nr_fsynced) + 2)) || bad "the writer neither fails nor gets on"
 	end_writing
-	timeout 60 umount "$mnt" || bad "the file system cannot be unmounted"
-	mounts=()
+	unmount_dead
 	detach
 	attach
 	inspect
