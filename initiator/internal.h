@@ -467,6 +467,7 @@ struct brp_session {
 	pthread_mutex_t lock;
 	struct brp_login_reply login; /* what we know of the volume: of the newest login */
 	unsigned int nr_down;         /* queues WAITING or TRYING */
+	bool is_loss_told;            /* BRP_EVENT_LOST, and not yet RECONNECTED */
 	uint64_t nr_reconnects;
 	uint64_t nr_retried;
 	uint64_t nr_digest_errors;

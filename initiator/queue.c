@@ -82,7 +82,6 @@ static void set_limits(struct brp_queue *q, const struct brp_login_reply *m)
 		.size_blocks = m->size_blocks,
 		.volume_flags = flags,
 	};
-	q->block_shift = (unsigned int)__builtin_ctz(m->block_bytes);
 	q->keepalive_ns = m->keepalive_ms * NS_PER_MS;
 	q->next_tick_ns = 0;
 	q->silent_ticks = 0;
@@ -93,6 +92,7 @@ static void set_limits(struct brp_queue *q, const struct brp_login_reply *m)
 int ini_queue_open(struct brp_queue *q, const struct brp_login_reply *m)
 {
 	set_limits(q, m);
+	q->block_shift = (unsigned int)__builtin_ctz(m->block_bytes);
 	q->nr_slots = m->queue_depth;
 	q->nr_usable = q->nr_slots;
 	q->slots = calloc(q->nr_slots, sizeof(*q->slots));

@@ -122,12 +122,12 @@ static void end_queue(struct brp_queue *q, int err)
 
 /* ---- a loss ---------------------------------------------------------------------------------- */
 
-/* True: this connection's epoch was the newest one, and is not any more. */
-static bool raise_epoch(struct brp_session *s, const struct ini_conn *c)
+/* Unless another queue has, since this connection's login. */
+static void raise_epoch(struct brp_session *s, const struct ini_conn *c)
 {
 	uint64_t epoch = c->login_epoch;
 
-	return atomic_compare_exchange_strong(&s->epoch, &epoch, epoch + 1);
+	(void)atomic_compare_exchange_strong(&s->epoch, &epoch, epoch + 1);
 }
 
 static bool must_raise_epoch(const struct brp_queue *q)
@@ -221,18 +221,21 @@ static void tell_lost(struct brp_queue *q, const struct ini_conn *c)
 		  ini_error_text(&c->why), limit);
 }
 
-static void wait_for_attempt(struct brp_queue *q, const struct ini_conn *c, unsigned int nr_sent)
+/* is_news: not only cut off because another queue has logged in again. */
+static void wait_for_attempt(struct brp_queue *q, const struct ini_conn *c, unsigned int nr_sent,
+			     bool is_news)
 {
 	struct brp_session *s = q->session;
 	uint64_t now = now_ns();
 	bool is_first;
 
 	lock(q);
-	is_first = s->nr_down == 0;
 	q->link.next_ns = now + judge(q, c, now) * NS_PER_MS;
 	s->nr_retried += nr_sent;
 	s->nr_digest_errors += c->error == -EBADMSG;
 	snprintf(s->why_down, sizeof(s->why_down), "%s", ini_error_text(&c->why));
+	is_first = !s->is_loss_told && (is_news || q->link.failed > 0);
+	s->is_loss_told |= is_first;
 	set_state(q, INI_LINK_WAITING);
 	unlock(q);
 	if (is_first)
@@ -244,11 +247,13 @@ void ini_recover_closed(struct brp_queue *q)
 	struct brp_session *s = q->session;
 	struct ini_conn *c = q->conn;
 	unsigned int nr_sent;
+	bool is_news;
 
 	if (q->link.state == INI_LINK_FIRST) /* session.c's business; nothing is in flight */
 		return;
+	is_news = c->is_admitted && c->login_epoch == atomic_load(&s->epoch);
 	if (must_raise_epoch(q))
-		(void)raise_epoch(s, c);
+		raise_epoch(s, c);
 	nr_sent = ini_queue_requeue(q);
 	if (end_of(s) == 0 && was_taken_over(s, c))
 		ini_session_fail(s, -ESTALE,
@@ -261,7 +266,7 @@ void ini_recover_closed(struct brp_queue *q)
 	if (end_of(s) < 0)
 		end_queue(q, end_of(s));
 	else
-		wait_for_attempt(q, c, nr_sent);
+		wait_for_attempt(q, c, nr_sent, is_news);
 }
 
 /* ---- an attempt ------------------------------------------------------------------------------ */
@@ -352,7 +357,9 @@ static void go_on(struct brp_queue *q, const struct brp_login_reply *m, bool is_
 	lock(q);
 	set_state(q, INI_LINK_UP);
 	s->nr_reconnects++;
-	is_last = s->nr_down == 0;
+	is_last = s->nr_down == 0 && s->is_loss_told;
+	if (is_last)
+		s->is_loss_told = false;
 	down_ms = (now - q->link.lost_ns) / NS_PER_MS;
 	unlock(q);
 	q->link.up_ns = now;

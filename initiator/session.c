@@ -223,6 +223,7 @@ static int restart_first_queue(struct brp_session *s, const struct addrinfo *add
  */
 static bool may_take_over(struct brp_session *s, const struct ini_conn *c)
 {
+	uint64_t known = MAX(c->refusal_epoch, c->login_epoch);
 	struct brp_uuid random;
 	uint16_t more;
 
@@ -230,11 +231,11 @@ static bool may_take_over(struct brp_session *s, const struct ini_conn *c)
 		return false;
 	if (c->refusal != BRP_ST_STALE_EPOCH && c->refusal != BRP_ST_BUSY)
 		return false;
-	if (ini_ident_random(&random) < 0)
+	if (known > UINT64_MAX - 2 * TAKEOVER_STEP || ini_ident_random(&random) < 0)
 		return false;
 	memcpy(&more, random.b, sizeof(more));
 	s->has_taken_over = true;
-	atomic_store(&s->epoch, MAX(c->refusal_epoch, c->login_epoch) + TAKEOVER_STEP + more);
+	atomic_store(&s->epoch, known + TAKEOVER_STEP + more);
 	return true;
 }
 

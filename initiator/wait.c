@@ -161,9 +161,9 @@ static void check_failed(struct brp_queue *q)
 		ini_conn_close(q->conn, err, true);
 }
 
-/* Time of the next thing that happens by itself, or INI_FOREVER; handles what is due. now_ns() only
- * if there is something. */
-static uint64_t run_timers(struct brp_queue *q)
+/* Time of the next thing that happens by itself, or INI_FOREVER; handles what is due. *now is set
+ * if it had to be known. */
+static uint64_t run_timers(struct brp_queue *q, uint64_t *ret_now)
 {
 	uint64_t now;
 
@@ -173,7 +173,7 @@ static uint64_t run_timers(struct brp_queue *q)
 		return ini_recover_next_ns(q);
 	if (!q->keepalive_ns)
 		return INI_FOREVER;
-	now = now_ns();
+	now = *ret_now = now_ns();
 	if (q->next_tick_ns == 0)
 		q->next_tick_ns = now + q->keepalive_ns;
 	if (now >= q->next_tick_ns) {
@@ -263,7 +263,7 @@ static bool poll_dry(struct brp_queue *q, uint64_t before)
 int brp_poll(struct brp_queue *q)
 {
 	uint64_t before = q->nr_called;
-	uint64_t next;
+	uint64_t next, now;
 
 	if (q->is_polling)
 		return -EDEADLK;
@@ -273,7 +273,7 @@ int brp_poll(struct brp_queue *q)
 		ini_merge_kick(q, INI_SENT_KICK);
 	if (!poll_dry(q, before) && q->is_fd_used)
 		set_fds(q, EPOLL_CTL_MOD); /* reports again what is ready */
-	next = run_timers(q);
+	next = run_timers(q, &now);
 	set_timer(q, next);
 	return called_since(q, before);
 }
@@ -353,9 +353,11 @@ static int wait_long(struct brp_queue *q, struct waiter *w, int timeout_ms)
 	if (budget > 0 && q->on_wire > 0)
 		spin(q, w, MIN(now + budget, w->end_ns));
 	while (!is_over(q, w) && !w->is_interrupted) {
-		uint64_t until = MIN(run_timers(q), w->end_ns);
+		uint64_t before = now;
+		uint64_t next = run_timers(q, &now);
+		uint64_t until = MIN(next, w->end_ns);
 
-		if (until != INI_FOREVER || q->merge.window_end_ns)
+		if (now == before && (until != INI_FOREVER || q->merge.window_end_ns))
 			now = now_ns();
 		if (now >= w->end_ns)
 			break;
