@@ -79,8 +79,6 @@ static int check_restart(struct brp_session *s, char *why)
 
 	/* Before the look at what is unflushed; see stable.c. */
 	atomic_fetch_add(&s->boot_seq, 1);
-	if (s->login.cache != BRP_CACHE_WRITE_BACK)
-		return 0;
 	nr = ini_stable_nr_unflushed(s);
 	if (nr == 0)
 		return 0;
@@ -95,7 +93,9 @@ enum ini_identity ini_identity_check(struct brp_queue *q, const struct brp_login
 				     int *ret_err, char why[INI_ERROR_BYTES])
 {
 	struct brp_session *s = q->session;
-	bool is_restarted = !brp_uuid_equal(&s->login.boot_id, &m->boot_id);
+	/* Of a write-through volume the boot id says nothing. */
+	bool is_restarted = s->login.cache == BRP_CACHE_WRITE_BACK &&
+			    !brp_uuid_equal(&s->login.boot_id, &m->boot_id);
 	bool is_larger;
 
 	if (m->epoch < s->login.epoch || (is_restarted && m->epoch == s->login.epoch))

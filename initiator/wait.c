@@ -161,8 +161,8 @@ static void check_failed(struct brp_queue *q)
 		ini_conn_close(q->conn, err, true);
 }
 
-/* Time of the next thing that happens by itself, or INI_FOREVER; handles what is due. *now is set
- * if it had to be known. */
+/* Time of the next thing that happens by itself, or INI_FOREVER; handles what is due.
+ * *ret_now is set if it had to be known. */
 static uint64_t run_timers(struct brp_queue *q, uint64_t *ret_now)
 {
 	uint64_t now;
@@ -204,6 +204,13 @@ static void set_timer(struct brp_queue *q, uint64_t next_ns)
 		its.it_value.tv_nsec = 1; /* zero would stop it */
 	timerfd_settime(q->timer_fd, TFD_TIMER_ABSTIME, &its, NULL);
 	q->timer_ns = next_ns;
+}
+
+static void update_timer(struct brp_queue *q)
+{
+	uint64_t now;
+
+	set_timer(q, run_timers(q, &now));
 }
 
 static void make_timer(struct brp_queue *q)
@@ -263,7 +270,6 @@ static bool poll_dry(struct brp_queue *q, uint64_t before)
 int brp_poll(struct brp_queue *q)
 {
 	uint64_t before = q->nr_called;
-	uint64_t next, now;
 
 	if (q->is_polling)
 		return -EDEADLK;
@@ -273,8 +279,7 @@ int brp_poll(struct brp_queue *q)
 		ini_merge_kick(q, INI_SENT_KICK);
 	if (!poll_dry(q, before) && q->is_fd_used)
 		set_fds(q, EPOLL_CTL_MOD); /* reports again what is ready */
-	next = run_timers(q, &now);
-	set_timer(q, next);
+	update_timer(q);
 	return called_since(q, before);
 }
 
@@ -284,7 +289,7 @@ void brp_kick(struct brp_queue *q)
 		ini_merge_kick(q, INI_SENT_KICK);
 	/* Nobody calls brp_poll() before sleeping. */
 	if (q->is_fd_edge && (q->merge.window_end_ns || unlikely(!q->is_up)))
-		set_timer(q, run_timers(q));
+		update_timer(q);
 }
 
 /* ---- wait ------------------------------------------------------------------------------------ */
