@@ -630,3 +630,34 @@ device_test_batch() {
 	(($(rig_count d messages) * 6 < $(rig_count d requests))) || bad "requests do not travel together"
 	stop_target
 }
+
+has_come_back() {
+	[ "$(grep -c 'session: connected .* again' "$tmp/$1.log")" -ge "$2" ]
+}
+
+# The target is killed and started again under a device in use: a pause and nothing else.
+device_test_outage() {
+	local fio_pid port i volume
+
+	need_front
+	need_tools fio
+	make_file disk.img 64M
+	volume=$file,name=v,cache=writethrough
+	start_target --dev "$volume"
+	port=$target_port
+	start_device d v --queues 2
+	start_client fio fio --name=v --filename="$device" --direct=1 --ioengine=libaio --iodepth=16 --rw=randwrite --bs=4k \
+		--size=64M --io_size="$(scale 64)M" --rate_iops="$(scale 4000)" --verify=crc32c --verify_fatal=1
+	fio_pid=$client_pid
+	for i in 1 2; do
+		sleep 1
+		is_gone "$fio_pid" && { cat "$tmp/fio.log"; bad "fio ended early"; }
+		kill -KILL "$target_pid"
+		wait "$target_pid" 2>/dev/null || true
+		restart_target "$port" --dev "$volume"
+		wait_for 30 has_come_back d "$i" || { cat "$tmp/d.log"; bad "outage $i: not connected again"; }
+	done
+	finish_client fio "$fio_pid" 120 0
+	stop_device d
+	stop_target
+}
