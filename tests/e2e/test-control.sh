@@ -2,7 +2,7 @@
 # The control socket: what it tells, and volumes added, removed, resized while others are in use.
 # transports: tcp
 # quick: tcp
-# time: 90
+# time: 180
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -3,6 +3,7 @@
 # are told; a wrong configuration changes nothing.
 # transports: tcp
 # quick: tcp
+# time: 180
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
