@@ -404,4 +404,7 @@ static struct nbdkit_plugin plugin = {
 	.zero = plugin_zero,
 };
 
+/* What nbdkit looks up; its header has no prototype for it. */
+NBDKIT_DLL_PUBLIC struct nbdkit_plugin *plugin_init(void);
+
 NBDKIT_REGISTER_PLUGIN(plugin)
