@@ -102,7 +102,7 @@ crash_of_server() {
 	progress 3
 	kill -KILL "${rig_pids[d]}"
 	wait "${rig_pids[d]}" 2>/dev/null || true
-	if [ "$id" != -1 ]; then
+	if [ "$front" = ublk ]; then
 		attach --recover "$id"
 		progress 3
 		end_writing

@@ -11,6 +11,7 @@
 #include "tests/history/check.h"
 #include "tests/history/driver.h"
 
+#define CYCLE_S    2u /* that one thing going wrong takes, generously */
 #define FILL_MS    30000u
 #define SPARE_RECS 4096u /* of a log, beyond what the rate allows */
 
@@ -80,7 +81,8 @@ static void kill_clients(struct run *r)
 static int set_up(struct run *r)
 {
 	const struct driver_options *o = &r->opt;
-	size_t max = (size_t)o->rate * o->seconds * 2 + o->blocks + SPARE_RECS;
+	size_t max =
+		(size_t)o->rate * (o->seconds * 2 + o->cycles * CYCLE_S) + o->blocks + SPARE_RECS;
 	int err = target_init(&r->target, o);
 
 	if (!err)
@@ -136,7 +138,7 @@ static int trouble(struct run *r)
 		.arg = r,
 		.random = random_seed(r->opt.seed, 999),
 	};
-	return nemesis_run(&r->nemesis, r->opt.seconds);
+	return nemesis_run(&r->nemesis);
 }
 
 /* The clients come to an end; what is on the volume then is read by one more, after a last crash if
@@ -158,6 +160,7 @@ static int finish(struct run *r)
 		rec->start = tick(r->sh);
 		target_end(&r->target, SIGKILL);
 		rec->end = tick(r->sh);
+		rec->result = HIST_OK;
 		shared_commit(r->sh, r->opt.clients + 1);
 		if (target_start(&r->target) < 0)
 			return DRIVER_FAILED;

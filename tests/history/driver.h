@@ -22,10 +22,11 @@ struct driver_options {
 	const char *transport; /* tcp, rdma */
 	const char *address;
 	const char *volume;
-	const char *log; /* what the target says */
+	const char *log; /* for what the target says; NULL = none */
 	uint64_t seed;
 	unsigned int seconds; /* of a round */
 	unsigned int minutes; /* of all; 0 = one round */
+	unsigned int cycles;  /* things that go wrong in a round; 0 = as many as fit */
 	unsigned int clients;
 	unsigned int depth;
 	unsigned int queues;
@@ -163,9 +164,9 @@ struct nemesis {
 const char *nemesis_name(enum nemesis_kind kind);
 /* "kill,cut" or "all" or "none" into bits. */
 int nemesis_parse(const char *list, const char *transport, unsigned int *ret_actions);
-/* Until seconds are over; afterwards all is well again. 0, or a negative errno: the target does not
- * come back. */
-int nemesis_run(struct nemesis *n, unsigned int seconds);
+/* Until the round's time, or cycles, are over; afterwards all is well again. 0, or a negative
+ * errno: the target does not come back. */
+int nemesis_run(struct nemesis *n);
 int nemesis_act(struct nemesis *n, enum nemesis_kind kind);
 
 #endif

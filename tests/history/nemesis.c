@@ -271,15 +271,22 @@ int nemesis_act(struct nemesis *n, enum nemesis_kind kind)
 	return actions[kind].run(n);
 }
 
-int nemesis_run(struct nemesis *n, unsigned int seconds)
+static bool is_over(const struct nemesis *n, unsigned int done, uint64_t end_ns)
 {
-	uint64_t end = now_ns() + seconds * NS_PER_S;
+	return n->opt->cycles ? done == n->opt->cycles : now_ns() >= end_ns;
+}
+
+int nemesis_run(struct nemesis *n)
+{
+	uint64_t end_ns = now_ns() + n->opt->seconds * NS_PER_S;
+	unsigned int done = 0;
 	int err = 0;
 
-	while (!err && now_ns() < end) {
+	while (!err && !is_over(n, done, end_ns)) {
 		wait_ms(pick_ms(n, 50, 600));
 		if (n->opt->actions)
 			err = nemesis_act(n, pick_kind(n));
+		done++;
 	}
 	return err;
 }

@@ -14,6 +14,7 @@
 enum {
 	OPT_MINUTES = 1,
 	OPT_SECONDS,
+	OPT_CYCLES,
 	OPT_SEED,
 	OPT_CLIENTS,
 	OPT_DEPTH,
@@ -36,6 +37,7 @@ enum {
 static const struct option_spec specs[] = {
 	{"seconds", 0, "N", "length of a round [10]", OPT_SECONDS},
 	{"minutes", 0, "N", "as many rounds as fit [one round]", OPT_MINUTES},
+	{"cycles", 0, "N", "a round ends after N things that went wrong [by time]", OPT_CYCLES},
 	{"seed", 0, "N", "of the first round; the next ones count on [random, printed]", OPT_SEED},
 	{"clients", 0, "N", "processes, each with a session [4]", OPT_CLIENTS},
 	{"depth", 0, "N", "requests in flight of each [8]", OPT_DEPTH},
@@ -55,7 +57,7 @@ static const struct option_spec specs[] = {
 	 OPT_WIRE},
 	{"volatile", 0, NULL, "the target's death costs what was not flushed", OPT_VOLATILE},
 	{"may-tear", 0, NULL, "a read beside a write may see a mixture (memory volumes)", OPT_TEAR},
-	{"log", 0, "FILE", "what the target says [/dev/null]", OPT_LOG},
+	{"log", 0, "FILE", "for what the target says [none]", OPT_LOG},
 	{"verbose", 'v', NULL, "say what happens", OPT_VERBOSE},
 	{"help", 'h', NULL, "print this text", OPT_HELP},
 };
@@ -98,6 +100,8 @@ static int apply(struct driver_options *o, int id, const char *value, const char
 		return parse_u32(value, 1, 3600, &o->seconds);
 	case OPT_MINUTES:
 		return parse_u32(value, 1, 100000, &o->minutes);
+	case OPT_CYCLES:
+		return parse_u32(value, 1, 100000, &o->cycles);
 	case OPT_SEED:
 		return parse_u64(value, 0, UINT64_MAX, &o->seed);
 	case OPT_CLIENTS:
@@ -161,7 +165,6 @@ static void set_defaults(struct driver_options *o)
 		.transport = "tcp",
 		.address = "127.0.0.1",
 		.volume = "disk",
-		.log = "/dev/null",
 		.seed = (now_ns() / 1000 ^ (uint64_t)getpid() << 16) % 1000000000,
 		.seconds = 10,
 		.clients = 4,

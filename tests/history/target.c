@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -49,10 +50,15 @@ int target_init(struct target *t, const struct driver_options *opt)
 		fprintf(stderr, "brp-history: %s: %s\n", opt->address, strerror(-err));
 		return err;
 	}
-	t->log_fd = open(opt->log, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644);
+	/* It is read again: the target says there when it is ready. */
+	if (opt->log)
+		t->log_fd = open(opt->log, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644);
+	else
+		t->log_fd = memfd_create("target-log", MFD_CLOEXEC);
 	if (t->log_fd < 0) {
 		err = -errno;
-		fprintf(stderr, "brp-history: %s: %s\n", opt->log, strerror(errno));
+		fprintf(stderr, "brp-history: %s: %s\n", opt->log ? opt->log : "a log in memory",
+			strerror(errno));
 	}
 	return err;
 }
