@@ -27,7 +27,11 @@ def draw(args, body, name, title, series):
 
 def compare(args):
     cases = plans.quick() if args.quick else plans.compare(args.depths)
-    about, rows = vm.measure(args.build, cases, args.boots)
+    for about, rows in vm.measure(args.build, cases, args.boots):
+        write_comparison(args, about, rows)
+
+
+def write_comparison(args, about, rows):
     body = [
         "Every contender has a null_blk device of its own of the same kind, memory backed; `:ram` is brp-target's own memory",
         "volume, `:fio` the fio engine, `:dev` fio on the block device that brp-initiator makes, otherwise brp-perf; the peers",
@@ -41,17 +45,21 @@ def compare(args):
 # ---- the paper ---------------------------------------------------------------------------------
 
 
+def change(ours, theirs):
+    return f"{(ours / theirs - 1) * 100:+.0f}".replace("-", "−")
+
+
 def latency_table(with_device, without):
     lines = ["## Table 2: latency of one request, µs (in brackets: without the device)", "",
-             "| | SRP | BRP | reduction | paper: SRP | paper: BRP | paper: reduction |", "|---|---|---|---|---|---|---|"]
+             "| | SRP | BRP | BRP against SRP | paper: SRP | paper: BRP | paper: BRP against SRP |", "|---|---|---|---|---|---|---|"]
     for rw, (srp, brp) in PAPER_LATENCY.items():
         found = [report.find(rows, c, rw, "4k", 1) for c in ("srp", "brp-rdma:merge=off") for rows in (with_device, without)]
         if None in found:
             continue
         a, a0, b, b0 = (row["mean_us"] for row in found)
-        lines.append(f"| {report.RW_NAMES[rw]} | {a:.0f} ({a0:.0f}) | {b:.0f} ({b0:.0f}) | −{(1 - b / a) * 100:.0f} "
-                     f"(−{(1 - b0 / a0) * 100:.0f}) % | {srp[0]} ({srp[1]}) | {brp[0]} ({brp[1]}) "
-                     f"| −{(1 - brp[0] / srp[0]) * 100:.1f} (−{(1 - brp[1] / srp[1]) * 100:.1f}) % |")
+        lines.append(f"| {report.RW_NAMES[rw]} | {a:.0f} ({a0:.0f}) | {b:.0f} ({b0:.0f}) | {change(b, a)} "
+                     f"({change(b0, a0)}) % | {srp[0]} ({srp[1]}) | {brp[0]} ({brp[1]}) "
+                     f"| {change(brp[0], srp[0])} ({change(brp[1], srp[1])}) % |")
     return lines + [""]
 
 
@@ -80,9 +88,9 @@ def papers(args):
     names = plans.PAPER_SCHEMES
     settings = ["irqmode=2", f"completion_nsec={DEVICE_NS}"]
     depths = args.depths
-    about, rows = vm.measure(args.build, plans.papers(depths), args.boots, settings)
+    about, rows = vm.last(vm.measure(args.build, plans.papers(depths), args.boots, settings))
     plain_cases = [(c, rw, "4k", 1, 1, plans.MS) for c in names for rw in plans.DIRECTIONS]
-    _, plain = vm.measure(args.build, plain_cases, args.boots)
+    _, plain = vm.last(vm.measure(args.build, plain_cases, args.boots))
     body = latency_table(rows, plain)
     draw(args, body, "lab-papers", "4 KiB random write on a device of 12 us", report.iops_series(rows, "randwrite", names=names))
     body += claims(rows, depths)
@@ -114,7 +122,11 @@ def judge(rows, depths):
 
 
 def merging(args):
-    about, rows = vm.measure(args.build, plans.merging(args.depths), args.boots)
+    for about, rows in vm.measure(args.build, plans.merging(args.depths), args.boots):
+        write_merging(args, about, rows)
+
+
+def write_merging(args, about, rows):
     body = judge(rows, args.depths)
     names = {f"brp-rdma:ram:merge={m}": m for m in plans.MERGE_MODES}
     for rw in plans.DIRECTIONS + ["randrw"]:

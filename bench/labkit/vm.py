@@ -10,6 +10,7 @@ from labkit import common
 
 SECONDS_PER_CASE = 40  # of real time at most, on a machine that does much else
 GUEST = "bench/labkit/guest"
+RIG = "deterministic VM: 1 processor, 1 instruction = 1 ns, soft-RoCE, MTU 9000"
 
 
 def parse(contender, text):
@@ -73,9 +74,10 @@ def guest_facts(out):
 
 
 def measure(build, cases, boots, settings=()):
-    """Rows: what a case is, and medians over the boots. Cases nobody could run are left out and said."""
+    """After each boot: the circumstances, and rows of what a case is with medians over the boots so far. Cases that could not be
+    run are left out, and were said."""
     circumstances = common.circumstances()  # as they were at the start
-    results, facts = {}, []
+    results = {}
     for i in range(boots):
         common.say(f"boot {i + 1} of {boots}: {len(cases)} cases")
         out = tempfile.mkdtemp(prefix="brp-lab.")
@@ -85,9 +87,16 @@ def measure(build, cases, boots, settings=()):
             collect(cases, out, results)
         finally:
             shutil.rmtree(out, ignore_errors=True)
+        yield {**circumstances, "rig": RIG, "guest_kernel": facts[0], "boots": i + 1,
+               "null_blk": " ".join(settings) or "memory backed, inline"}, make_rows(cases, results)
+
+
+def last(measurements):
+    *_, ret = measurements
+    return ret
+
+
+def make_rows(cases, results):
     keys = ("contender", "rw", "bs", "iodepth", "jobs", "virtual_ms")
-    rows = [{**dict(zip(keys, case)), "bs": str(case[2]).replace("4096", "4k"), **common.summarise(results[case])}
+    return [{**dict(zip(keys, case)), "bs": str(case[2]).replace("4096", "4k"), **common.summarise(results[case])}
             for case in cases if case in results]
-    about = {**circumstances, "rig": "deterministic VM: 1 processor, 1 instruction = 1 ns, soft-RoCE, MTU 9000",
-             "guest_kernel": facts[0], "boots": boots, "null_blk": " ".join(settings) or "memory backed, inline"}
-    return about, rows
