@@ -41,6 +41,7 @@ PAPER_SCHEMES = {
     "brp-rdma:merge=off": "BRP-2",
     "brp-rdma:merge=always": "BRP-3T",
     "brp-rdma": "BRP adaptive",
+    "brp-tcp": "BRP adaptive over TCP",
     "local": "local, no network",
 }
 
