@@ -304,6 +304,7 @@ struct brp_queue {
 	struct ini_spin spin;
 	bool is_fd_used;
 	bool is_fd_edge;       /* whoever sleeps on it is told of every event */
+	bool is_woken;         /* edge only: the last brp_poll() let its caller sleep */
 	int timer_fd;          /* -1: none */
 	int rare_fd;           /* the connection's: fabric_look(); -1: none */
 	uint64_t timer_ns;     /* it is set to that; INI_FOREVER: not set */
@@ -342,7 +343,8 @@ void ini_merge_resize(struct brp_queue *q, uint32_t max_message_bytes);
 /* Gathers anew, from the slots in state GATHERED in the order of their submission, and sends
  * nothing before ini_merge_sendable(). */
 void ini_merge_refill(struct brp_queue *q);
-void ini_merge_add(struct brp_queue *q, uint16_t index);
+/* is_more: another comes before the submitter's batch ends. */
+void ini_merge_add(struct brp_queue *q, uint16_t index, bool is_more);
 /* The submitter's batch ends; now also when a window is over. Sends and flushes what may go. */
 void ini_merge_kick(struct brp_queue *q, enum ini_reason reason);
 void ini_merge_sendable(struct brp_queue *q);

@@ -290,7 +290,7 @@ static bool window_is_over(struct ini_merge *m)
 	return now >= m->window_end_ns;
 }
 
-void ini_merge_add(struct brp_queue *q, uint16_t index)
+void ini_merge_add(struct brp_queue *q, uint16_t index, bool is_more)
 {
 	struct ini_merge *m = &q->merge;
 	const struct ini_slot *slot = &q->slots[index];
@@ -303,7 +303,7 @@ void ini_merge_add(struct brp_queue *q, uint16_t index)
 	m->capsule_bytes += more;
 	if (m->is_blocked)
 		return;
-	if (q->on_wire == 0 && m->mode != BRP_MERGE_ALWAYS)
+	if (q->on_wire == 0 && m->mode != BRP_MERGE_ALWAYS && !is_more)
 		send_and_flush(q, INI_SENT_IDLE);
 	else if (m->count >= m->max_requests)
 		send_and_flush(q, INI_SENT_FULL);

@@ -178,7 +178,7 @@ static void unpark(struct brp_queue *q)
 
 	q->first_free = q->slots[index].next_free;
 	ini_regrant_unpark(q, index);
-	ini_merge_add(q, index);
+	ini_merge_add(q, index, false);
 }
 
 static void parent_part_done(struct ini_parent *p, int result)
@@ -340,7 +340,7 @@ static void issue(struct brp_queue *q, const struct brp_io *io, uint64_t offset,
 	slot->op = (uint8_t)io->op;
 	slot->flags = io->flags & BRP_FUA && q->limits.volume_flags & BRP_VOL_FUA ? BRP_REQ_FUA : 0;
 	slot->state = INI_SLOT_GATHERED;
-	ini_merge_add(q, index);
+	ini_merge_add(q, index, io->flags & BRP_MORE);
 }
 
 /* Longest part of an operation: the data limit, or what 32 bits of blocks can tell
@@ -403,7 +403,7 @@ static int check_buffer(const struct brp_io *io)
 
 static int check_flags(const struct brp_queue *q, const struct brp_io *io)
 {
-	if (io->flags & ~BRP_FUA)
+	if (io->flags & ~(BRP_FUA | BRP_MORE))
 		return -EINVAL;
 	if (!(io->flags & BRP_FUA))
 		return 0;

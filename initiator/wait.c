@@ -246,6 +246,20 @@ static int called_since(const struct brp_queue *q, uint64_t before)
 	return is_gone(q) ? gone_error(q) : 0;
 }
 
+/*
+ * Whether it is safe to sleep, after a look that found nothing. Events taken off the list must be
+ * looked at after fabric_arm(), or they would be lost. Edge users leave them there, but for what
+ * the first look after a sleep did not find: a timer's, or one of the fabric's rare ones.
+ */
+static bool is_dry(struct brp_queue *q, bool is_woken)
+{
+	if (!q->is_fd_used)
+		return true;
+	if (!ini_wait_arm(q))
+		return false;
+	return (q->is_fd_edge && !is_woken) || take_events(q, 0) <= 0;
+}
+
 /* Until a completion, or nothing is left. False: there may be more (a peer that only chatters must
  * not hold us for ever). */
 static bool poll_dry(struct brp_queue *q, uint64_t before)
@@ -257,11 +271,7 @@ static bool poll_dry(struct brp_queue *q, uint64_t before)
 			return true;
 		if (r > 0)
 			continue;
-		if (!q->is_fd_used)
-			return true;
-		/* Events taken off the list must be looked at after fabric_arm(), or they would be
-		 * lost. */
-		if (ini_wait_arm(q) && (q->is_fd_edge || take_events(q, 0) <= 0))
+		if (is_dry(q, q->is_woken && i == 0))
 			return true;
 	}
 	return false;
@@ -280,6 +290,8 @@ int brp_poll(struct brp_queue *q)
 	if (!poll_dry(q, before) && q->is_fd_used)
 		set_fds(q, EPOLL_CTL_MOD); /* reports again what is ready */
 	update_timer(q);
+	/* What comes next time: the caller sleeps. */
+	q->is_woken = q->is_fd_edge && q->nr_called == before;
 	return called_since(q, before);
 }
 

@@ -248,6 +248,9 @@ enum brp_io_op {
 };
 
 #define BRP_FUA 0x1u /* stable before completion; BRP_WRITE, BRP_WRITE_ZEROES */
+/* Another request follows before brp_kick(): this one need not leave without it although nothing is
+ * in flight. */
+#define BRP_MORE 0x2u
 
 struct brp_io {
 	enum brp_io_op op;

@@ -108,6 +108,7 @@ struct ublk_queue {
 	unsigned int nr_waiting;
 	unsigned int nr_gone; /* tags the kernel took back for good */
 	bool is_brp_readable; /* brp_poll() is due */
+	bool is_batch;        /* several requests came together: brp_kick() sends them */
 };
 
 /* Memory and mappings, before its thread is there. */

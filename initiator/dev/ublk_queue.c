@@ -103,6 +103,7 @@ static bool submit(struct ublk_queue *q, unsigned int tag)
 				  &io);
 
 	if (r == 0) {
+		io.flags |= q->is_batch ? BRP_MORE : 0;
 		io.mem = q->mem;
 		io.done = on_done;
 		io.arg = &q->tags[tag];
@@ -177,12 +178,14 @@ static void handle_ring(struct ublk_queue *q)
 	struct io_uring_cqe *cqe;
 	unsigned int head, n = 0;
 
+	q->is_batch = io_uring_cq_ready(&q->ring) > 1;
 	io_uring_for_each_cqe(&q->ring, head, cqe)
 	{
 		handle_cqe(q, cqe);
 		n++;
 	}
 	io_uring_cq_advance(&q->ring, n);
+	q->is_batch = false;
 }
 
 /* Until the kernel has taken back every tag. */

@@ -38,6 +38,28 @@ Test(merge, adaptive_sends_the_first_at_once)
 	fake_rig_down(&rig);
 }
 
+Test(merge, more_waits_for_the_rest_of_its_batch)
+{
+	struct fake_rig rig = fake_rig_up(NULL);
+	struct fake_io io = {0};
+
+	struct brp_io raw = {.op = BRP_READ,
+			     .flags = BRP_MORE,
+			     .bytes = 4096,
+			     .buf = rig.buf,
+			     .mem = rig.mem,
+			     .done = fake_done,
+			     .arg = &io};
+
+	for (int i = 0; i < 3; i++)
+		cr_assert_eq(brp_submit(rig.q, &raw), 0);
+	cr_assert_eq(fake_nr_jumbos(rig.c), 0);
+	brp_kick(rig.q);
+	cr_assert_eq(fake_nr_jumbos(rig.c), 1);
+	cr_assert_eq(fake_jumbo(rig.c, 0, reqs), 3);
+	fake_rig_down(&rig);
+}
+
 Test(merge, adaptive_gathers_until_kick)
 {
 	struct fake_rig rig = fake_rig_up(NULL);
