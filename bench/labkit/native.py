@@ -426,13 +426,18 @@ def size_bytes(text):
     return int(text[:-1]) << units[text[-1]]
 
 
+def two_cores():
+    here = sorted(os.sched_getaffinity(0))
+    return f"{here[0]},{here[1]}" if len(here) > 1 else "0,1"
+
+
 def add_arguments(p):
     g = p.add_argument_group("rig native")
     g.add_argument("--rw", default="read,write", help="comma-separated (default read,write)")
     g.add_argument("--rounds", type=int, default=3, help="default 3")
     g.add_argument("--time", type=int, metavar="S", help="of each measurement (default 3, quick 1)")
     g.add_argument("--size", help="of the volumes, as 128M or 1G (default 1G, quick 128M)")
-    g.add_argument("--cpus", default="0,1", metavar="S,C", help="cores of server and client")
+    g.add_argument("--cpus", default=two_cores(), metavar="S,C", help="cores of server and client (default: the first two)")
 
 
 def check_arguments(p, args):
