@@ -61,7 +61,7 @@ def collect(cases, out, results):
             text = f.read()
         try:
             results.setdefault(case, []).append(parse(case[0], text))
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, IndexError) as error:
             common.say(f"{' '.join(map(str, case))}: {error}")
 
 
