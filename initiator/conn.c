@@ -192,7 +192,8 @@ static void removed(struct ini_conn *c)
 {
 	const char *words = "the volume was removed on the target";
 
-	ini_event(c->session, BRP_EVENT_REMOVED, -ENODEV, "%s", words);
+	if (!atomic_exchange(&c->session->is_removed, true))
+		ini_event(c->session, BRP_EVENT_REMOVED, -ENODEV, "%s", words);
 	ini_error_set(&c->why, -ENODEV, "%s", words);
 	c->is_final = true;
 	ini_conn_close(c, -ENODEV, true);
@@ -215,7 +216,8 @@ static void handle_event(struct ini_conn *c, const void *buf, uint32_t bytes)
 		removed(c);
 		break;
 	case BRP_EV_GOING_DOWN:
-		ini_event(c->session, BRP_EVENT_GOING_DOWN, 0, "the target is ending");
+		if (!atomic_exchange(&c->session->is_going_down, true))
+			ini_event(c->session, BRP_EVENT_GOING_DOWN, 0, "the target is ending");
 		break;
 	}
 }

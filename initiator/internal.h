@@ -457,6 +457,8 @@ struct brp_session {
 	atomic_uint_least64_t epoch;
 	atomic_bool is_connected;
 	atomic_bool has_failed;
+	atomic_bool is_removed;            /* every connection hears of these; the owner once */
+	atomic_bool is_going_down;         /* until a queue has logged in again */
 	struct ini_error error;            /* after connecting: why it failed for good */
 	atomic_uint_least64_t size_blocks; /* RESIZED */
 	atomic_uint_least64_t features;    /* of the newest connection */

@@ -364,6 +364,7 @@ static void go_on(struct brp_queue *q, const struct brp_login_reply *m, bool is_
 	unlock(q);
 	q->link.up_ns = now;
 	q->link.completions = q->stats.completions;
+	atomic_store(&s->is_going_down, false);
 	ini_setup_ready(q->conn, m->epoch);
 	tell_up(q, is_last, is_larger, down_ms);
 	ini_merge_sendable(q);

@@ -386,6 +386,54 @@ Test(recover, a_removed_volume_is_gone)
 	fake_rig_down(&rig);
 }
 
+Test(recover, what_every_connection_hears_is_told_once)
+{
+	struct brp_options opt = quick_options();
+	struct fake_rig rig;
+
+	opt.queues = 3;
+	rig = fake_rig_up(&opt);
+	for (unsigned int i = 0; i < 3; i++)
+		fake_event(fake_conns[i], &(struct brp_event_msg){.kind = BRP_EV_GOING_DOWN});
+	for (unsigned int i = 0; i < 3; i++)
+		cr_assert_eq(brp_poll(brp_session_queue(rig.s, i)), 0);
+	cr_assert_eq(nr_told(BRP_EVENT_GOING_DOWN), 1);
+	for (unsigned int i = 0; i < 3; i++)
+		fake_event(fake_conns[i], &(struct brp_event_msg){.kind = BRP_EV_REMOVED});
+	for (unsigned int i = 0; i < 3; i++)
+		cr_assert_eq(brp_poll(brp_session_queue(rig.s, i)), -ENODEV);
+	cr_assert_eq(nr_told(BRP_EVENT_REMOVED), 1);
+	cr_assert_eq(nr_told(BRP_EVENT_FAILED), 1);
+	fake_rig_down(&rig);
+}
+
+/* The target fences the other queues because of the first one's login: that is no news. */
+Test(recover, a_loss_of_one_queue_is_told_once)
+{
+	struct brp_options opt = quick_options();
+	struct fake_rig rig;
+	struct fake_io io[3] = {0};
+
+	opt.queues = 3;
+	rig = fake_rig_up(&opt);
+	for (unsigned int i = 0; i < 3; i++) {
+		rig.q = brp_session_queue(rig.s, i);
+		cr_assert_eq(fake_submit(&rig, BRP_WRITE, 0, 512, &io[i]), 0);
+	}
+	fake_config.is_serving = true;
+	lose(fake_conns[0]);
+	for (unsigned int i = 0; i < 3; i++) {
+		rig.q = brp_session_queue(rig.s, i);
+		wait_done(&rig, &io[i]);
+		cr_assert_eq(io[i].result, 0);
+	}
+	cr_assert_eq(nr_told(BRP_EVENT_LOST), 1);
+	cr_assert_eq(nr_told(BRP_EVENT_RECONNECTED), 1);
+	cr_assert_eq(status_of(&rig).epoch, 2);
+	cr_assert_eq(status_of(&rig).reconnects, 3);
+	fake_rig_down(&rig);
+}
+
 Test(recover, an_heir_takes_the_session_over)
 {
 	static const uint8_t uuid[16] = {5, 6, 7};
