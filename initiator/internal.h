@@ -3,12 +3,13 @@
  * libbrp inside. A session has queues; a queue has a tag table and a merge engine, which live as
  * long as the queue, and a connection, which may be replaced (other address now, reconnect later).
  *
- *	api.c      session.c ── setup.c (HELLO, LOGIN), list.c, address.c, ident.c, options.c,
- * error.c │ wait.c ── queue.c ── merge.c │ conn.c ── common/fabric
+ * From the top: api.c and status.c; session.c (connecting, the end) with setup.c (HELLO, LOGIN),
+ * list.c, address.c, ident.c, options.c; recover.c (connections made again) with backoff.c,
+ * identity.c, stable.c, regrant.c; wait.c with spin.c; queue.c; merge.c; conn.c; common/fabric.
  *
  * Threads: a queue and its connection belong to the thread that uses the queue. What queues of one
- * session share after connecting is constant, atomic (size_blocks, the error), or locked by nothing
- * because only set-up and tear-down use it.
+ * session share after connecting is constant, atomic, or under session.lock, which only the control
+ * path takes.
  */
 #ifndef INITIATOR_INTERNAL_H
 #define INITIATOR_INTERNAL_H

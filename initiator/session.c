@@ -18,13 +18,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define STEP_MS       100
-#define TAKEOVER_STEP 0x10000u /* epochs */
+#define STEP_MS    100
+#define EPOCH_STEP 0x1000000u /* for a session UUID that others may have used before */
 
 /* ---- making ---------------------------------------------------------------------------------- */
 
@@ -82,8 +83,40 @@ static int make_queues(struct brp_session *s)
 	return 0;
 }
 
+static int random_step(uint32_t *ret_step)
+{
+	struct brp_uuid random;
+	int r = ini_ident_random(&random);
+
+	memcpy(ret_step, random.b, sizeof(*ret_step)); /* before the bits of the UUID's version */
+	*ret_step %= EPOCH_STEP;
+	return r;
+}
+
+/*
+ * A session UUID that was given may be in use by a predecessor that is believed dead. Its epochs
+ * began at the time of its start and grow by one for each loss, so ours, from now on, are newer,
+ * whether or not the target has been restarted and knows none. At random within the second: two
+ * that start at once must not meet.
+ */
+static int first_epoch(const struct brp_session *s, uint64_t *ret_epoch)
+{
+	struct timespec ts;
+	uint32_t step;
+	int r;
+
+	*ret_epoch = 1;
+	if (!s->is_heir)
+		return 0;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	r = random_step(&step);
+	*ret_epoch = (uint64_t)ts.tv_sec * EPOCH_STEP + step + 1;
+	return r;
+}
+
 static int make_identity(struct brp_session *s)
 {
+	uint64_t epoch = 1;
 	int r = ini_ident_host(&s->opt, &s->host_uuid);
 
 	s->is_heir = s->opt.session_uuid != NULL;
@@ -91,10 +124,12 @@ static int make_identity(struct brp_session *s)
 		memcpy(s->session_uuid.b, s->opt.session_uuid, sizeof(s->session_uuid.b));
 	else if (r == 0)
 		r = ini_ident_random(&s->session_uuid);
+	if (r == 0)
+		r = first_epoch(s, &epoch);
 	if (r < 0)
 		return ini_last_error_set(r, "no random numbers: %s", strerror(-r));
 	ini_ident_host_name(&s->opt, s->host_name);
-	atomic_store(&s->epoch, 1);
+	atomic_store(&s->epoch, epoch);
 	atomic_store(&s->round, 1);
 	atomic_store(&s->clean_round, 1);
 	s->opt.host_name = NULL; /* the caller's, not kept */
@@ -216,26 +251,24 @@ static int restart_first_queue(struct brp_session *s, const struct addrinfo *add
 }
 
 /*
- * Our session UUID was given and a process before us used it: the target knows a newer epoch, or
- * the queue is connected still. We log in with an epoch that shuts it out. One more would be what
- * the predecessor itself takes next, should it live, and then both would be one session: ours lies
- * far ahead, at a random place.
+ * A process before us used our session UUID and got to a newer epoch than ours, which only a clock
+ * set back can bring about, or the queue is connected still. So we ask once more, beyond what is
+ * known. The next epoch would be what the predecessor itself takes next, should it live, and then
+ * both would be one session: ours lies far ahead, at a random place.
  */
 static bool may_take_over(struct brp_session *s, const struct ini_conn *c)
 {
 	uint64_t known = MAX(c->refusal_epoch, c->login_epoch);
-	struct brp_uuid random;
-	uint16_t more;
+	uint32_t more;
 
 	if (!s->is_heir || s->has_taken_over || now_ns() >= s->deadline_ns)
 		return false;
 	if (c->refusal != BRP_ST_STALE_EPOCH && c->refusal != BRP_ST_BUSY)
 		return false;
-	if (known > UINT64_MAX - 2 * TAKEOVER_STEP || ini_ident_random(&random) < 0)
+	if (known > UINT64_MAX - 2 * EPOCH_STEP || random_step(&more) < 0)
 		return false;
-	memcpy(&more, random.b, sizeof(more));
 	s->has_taken_over = true;
-	atomic_store(&s->epoch, known + TAKEOVER_STEP + more);
+	atomic_store(&s->epoch, known + EPOCH_STEP + more);
 	return true;
 }
 

@@ -3,6 +3,7 @@
 # both never write at once.
 # transports: tcp rdma
 # quick: tcp
+# time: 120
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -437,6 +437,7 @@ Test(recover, a_loss_of_one_queue_is_told_once)
 Test(recover, an_heir_takes_the_session_over)
 {
 	static const uint8_t uuid[16] = {5, 6, 7};
+	static const uint64_t far_ahead = UINT64_MAX / 2;
 	struct brp_options opt = quick_options();
 	struct fake_rig rig;
 
@@ -444,16 +445,26 @@ Test(recover, an_heir_takes_the_session_over)
 	fake_config.newest_epoch = 7;
 	rig = fake_rig_up(&opt);
 	cr_assert_arr_eq(newest()->login.session_uuid.b, uuid, 16);
-	cr_assert_geq(newest()->epoch, 7 + 65536,
+	cr_assert_eq(fake_nr_conns, 1, "without being refused first");
+	cr_assert_gt(newest()->epoch, (uint64_t)1 << 50, "the time is in it");
+	fake_rig_down(&rig);
+
+	/* The clock was set back. */
+	recover_reset();
+	fake_nr_conns = 0;
+	fake_config.newest_epoch = far_ahead;
+	rig = fake_rig_up(&opt);
+	cr_assert_eq(fake_nr_conns, 2);
+	cr_assert_geq(newest()->epoch, far_ahead + (1 << 24),
 		      "where its predecessor does not get by counting on");
 	fake_rig_down(&rig);
 
+	/* Others are refused. */
 	recover_reset();
 	fake_nr_conns = 0;
 	fake_config.newest_epoch = 7;
 	opt.session_uuid = NULL;
-	cr_assert_eq(brp_connect("brp+tcp://127.0.0.1/vol", &opt, &rig.s), -ESTALE,
-		     "others are refused");
+	cr_assert_eq(brp_connect("brp+tcp://127.0.0.1/vol", &opt, &rig.s), -ESTALE);
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */
