@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "brp/brp.h"
@@ -128,20 +129,36 @@ static int connect_session(struct brp_session **ret_session)
 	return -1;
 }
 
+/* Connects and leaves again. In a child, as what librdmacm has opened cannot be used behind a fork,
+ * which is what nbdkit does next. */
+static int try_to_connect(void)
+{
+	struct brp_session *s;
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (connect_session(&s) < 0)
+			_exit(EXIT_FAILURE);
+		brp_disconnect(s);
+		_exit(EXIT_SUCCESS);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) < 0) {
+		nbdkit_error("trying to connect: %m");
+		return -1;
+	}
+	return WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS ? 0 : -1;
+}
+
 /* Before nbdkit goes to the background: errors can still be seen. */
 static int plugin_get_ready(void)
 {
-	struct brp_session *s;
-
 	if (options.queues == 0) {
 		long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
 		options.queues = (unsigned int)MIN(MAX(cpus, 1L), (long)DEFAULT_MAX_QUEUES);
 	}
-	if (connect_session(&s) < 0)
-		return -1;
-	brp_disconnect(s);
-	return 0;
+	return try_to_connect();
 }
 
 static void plugin_cleanup(void)
