@@ -102,6 +102,12 @@ static int on_jumbo(struct conn *c, const void *buf, uint32_t bytes)
 	return err;
 }
 
+/* On its way while the login ended here (protocol.md 6.1, 6.3). */
+static bool may_cross_login(const struct brp_header *h)
+{
+	return brp_is_keepalive(h->type) || (h->type == BRP_MSG_GOODBYE && !h->epoch);
+}
+
 static int on_message(struct fabric_conn *fc, const void *buf, uint32_t bytes)
 {
 	struct conn *c = fabric_conn_ctx(fc);
@@ -121,7 +127,7 @@ static int on_message(struct fabric_conn *fc, const void *buf, uint32_t bytes)
 		conn_protocol_error(c, "message not allowed in this state");
 		return 0;
 	}
-	if (unlikely(h.epoch != c->limits.epoch && !brp_is_keepalive(h.type))) {
+	if (unlikely(h.epoch != c->limits.epoch && !may_cross_login(&h))) {
 		server_count(c->server, TARGET_COUNT_stale_messages);
 		conn_protocol_error(c, "message of another epoch");
 		return 0;
@@ -236,7 +242,8 @@ static void start_draining(struct conn *c, enum brp_status_code goodbye, unsigne
 	owe_event(c, event);
 	c->is_draining = true;
 	c->goodbye = goodbye;
-	c->draining_s = atomic_load(&c->server->tick_s) + 1;
+	if (goodbye == BRP_ST_GONE) /* the end of the target has a time limit of its own */
+		c->draining_s = atomic_load(&c->server->tick_s) + 1;
 }
 
 static void take_size(struct conn *c)

@@ -64,7 +64,7 @@ struct conn {
 	atomic_uint keepalive_ms; /* 0: never time out */
 	atomic_bool is_set_up;    /* LOGIN came: no set-up time-out */
 	atomic_uint closing_s;    /* server.tick_s + 1 when CLOSING began, 0 before */
-	atomic_uint draining_s;   /* server.tick_s + 1 when it was told to finish, 0 before */
+	atomic_uint draining_s;   /* server.tick_s + 1 when its volume was removed, 0 before */
 	atomic_uint late_for;     /* enum conn_cut, with CONN_ORDER_LATE */
 	struct io_counters io;    /* written by the owner thread */
 

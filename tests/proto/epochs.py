@@ -111,6 +111,15 @@ def a_late_message_is_refused():
         assert c.wait(2) == OK and c.data[2] == data
 
 
+def goodbye_may_cross_the_login():
+    """An initiator that gives up before it has seen its LOGIN_REPLY breaks nothing."""
+    with greeted() as c:
+        c.send(login(VOLUME, epoch=4, **identity()))
+        c.send(goodbye())
+        assert c.login_reply()['status'] == OK
+        assert c.expect_closed() is None
+
+
 def two_queues_of_one_epoch():
     who = identity()
     with greeted() as a, greeted() as b, greeted() as again:
@@ -143,8 +152,8 @@ def main():
     nr_failed = 0
     wanted = sys.argv[5:]
     for test in (newer_fences_older, older_is_stale, stale_is_remembered, foreign_host_is_denied,
-                 two_hosts_cannot_both_write, a_late_message_is_refused, two_queues_of_one_epoch,
-                 fence_waits_for_the_device):
+                 two_hosts_cannot_both_write, a_late_message_is_refused, goodbye_may_cross_the_login,
+                 two_queues_of_one_epoch, fence_waits_for_the_device):
         if wanted and test.__name__ not in wanted:
             continue
         try:
