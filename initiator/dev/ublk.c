@@ -179,12 +179,18 @@ static int open_queues(struct ublk_dev *dev)
 /* Returns when the kernel has the buffers of all queues. */
 static int start_queues(struct ublk_dev *dev)
 {
-	for (unsigned int i = 0; i < dev->info.nr_hw_queues; i++) {
-		int r = ublk_queue_start(&dev->queues[i]);
+	int r = 0;
 
+	for (unsigned int i = 0; i < dev->info.nr_hw_queues; i++) {
+		if (r == 0)
+			r = ublk_queue_start(&dev->queues[i]);
+		/* Also for those not started then: the others must have fetched before the device
+		 * is stopped, or they would never hear of it. */
 		if (r < 0)
-			return failed(dev, "starting a thread", r);
+			ublk_dev_report(dev, r);
 	}
+	if (r < 0)
+		failed(dev, "starting a thread", r);
 	return wait_for_queues(dev);
 }
 

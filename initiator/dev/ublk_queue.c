@@ -191,18 +191,18 @@ static void handle_ring(struct ublk_queue *q)
 /* Until the kernel has taken back every tag. */
 static void serve(struct ublk_queue *q)
 {
-	while (q->nr_gone < depth_of(q)) {
-		int r = io_uring_submit_and_wait(&q->ring, 1);
+	int r = 0;
 
-		if (r < 0 && r != -EINTR && r != -EAGAIN && r != -EBUSY) {
-			log_error("%s: io_uring_enter: %s", q->dev->front.path, strerror(-r));
-			return;
-		}
+	while (r >= 0 || r == -EINTR || r == -EAGAIN || r == -EBUSY) {
 		handle_ring(q);
-		brp_kick(q->brp);
 		if (q->is_brp_readable)
 			serve_brp(q);
+		brp_kick(q->brp); /* also what had waited for room */
+		if (q->nr_gone == depth_of(q))
+			return;
+		r = io_uring_submit_and_wait(&q->ring, 1);
 	}
+	log_error("%s: io_uring_enter: %s", q->dev->front.path, strerror(-r));
 }
 
 /* ---- the thread ------------------------------------------------------------------------------ */
