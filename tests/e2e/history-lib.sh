@@ -5,6 +5,9 @@
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+# Words before the command of brp-history.
+history_in=()
+
 # history OPTION... -- TARGET-OPTION...: one round, or BRP_TEST_MINUTES of them. Its status.
 history() {
 	local args=(--seconds 5 --transport "$BRP_TEST_TRANSPORT" --address "$BRP_TEST_ADDRESS" --log "$tmp/target.log")
@@ -17,7 +20,7 @@ history() {
 		args+=("$1") && shift
 	done
 	shift
-	"$brp_history" "${args[@]}" -- "$brp_target" "$@"
+	"${history_in[@]}" "$brp_history" "${args[@]}" -- "$brp_target" "$@"
 }
 
 # judge NAME OPTION... -- TARGET-OPTION...: must be good.

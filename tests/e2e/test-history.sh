@@ -15,3 +15,12 @@ judge "write-through, a slow device" --nemesis all -- \
 	--dev "$file,name=disk,cache=writethrough,fault=delay=300ms:write:every200,delay=5ms:read:every9"
 judge "a volatile cache, and errors of the device" --volatile --nemesis all -- \
 	--dev "$file,name=disk,fault=volatile,error=EIO:write:skip100:every300,error=EIO:read:every250"
+
+# A network that is down: packets are lost, and nobody is told.
+if [ "$BRP_TEST_TRANSPORT" = tcp ] && unshare -n ip link set lo up 2>/dev/null; then
+	history_in=(unshare -n sh -c 'ip link set lo up && exec "$@"' sh)
+	judge "a network that goes down" --nemesis wire,client --wire "ip link set lo down / ip link set lo up" -- \
+		--dev "$file,name=disk"
+else
+	note "no network of our own here: no test of one that goes down"
+fi

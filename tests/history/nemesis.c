@@ -13,6 +13,7 @@
 
 #define RESUME_MS 60000u
 #define STEP_US   500u
+#define MAX_PAUSE 8u /* keep-alives: a silent peer is given up after 3 to 4 */
 
 struct action {
 	const char *name;
@@ -87,7 +88,7 @@ static int act_term(struct nemesis *n)
 static int act_stop(struct nemesis *n)
 {
 	kill(n->target->pid, SIGSTOP);
-	wait_ms(pick_ms(n, 20, 6 * n->opt->keepalive_ms));
+	wait_ms(pick_ms(n, 20, MAX_PAUSE * n->opt->keepalive_ms));
 	kill(n->target->pid, SIGCONT);
 	return 0;
 }
@@ -115,7 +116,7 @@ static int act_half(struct nemesis *n)
 static int disturb(struct nemesis *n, enum proxy_mode mode, bool is_cut_afterwards)
 {
 	proxy_set(n->proxy, mode, 0);
-	wait_ms(pick_ms(n, 20, 6 * n->opt->keepalive_ms));
+	wait_ms(pick_ms(n, 20, MAX_PAUSE * n->opt->keepalive_ms));
 	if (is_cut_afterwards)
 		proxy_set(n->proxy, PROXY_CUT, 0);
 	proxy_set(n->proxy, PROXY_PASS, 0);
@@ -167,7 +168,7 @@ static int act_wire(struct nemesis *n)
 {
 	int err = shell(n->opt->wire_cut);
 
-	wait_ms(pick_ms(n, 20, 8 * n->opt->keepalive_ms));
+	wait_ms(pick_ms(n, 20, MAX_PAUSE * n->opt->keepalive_ms));
 	return shell(n->opt->wire_mend) ? -EIO : err;
 }
 
@@ -189,7 +190,7 @@ static int act_freeze(struct nemesis *n)
 	unsigned int i = (unsigned int)random_below(&n->random, n->opt->clients);
 
 	kill(n->pids[i], SIGSTOP);
-	wait_ms(pick_ms(n, 20, 6 * n->opt->keepalive_ms));
+	wait_ms(pick_ms(n, 20, MAX_PAUSE * n->opt->keepalive_ms));
 	kill(n->pids[i], SIGCONT);
 	return 0;
 }
