@@ -2,6 +2,7 @@
 /* The small calls of brp.h: memory, what we are connected to, figures. */
 #include "initiator/internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -130,5 +131,18 @@ int brp_session_info(const struct brp_session *s, struct brp_info *ret_info)
 
 int brp_queue_stats(const struct brp_queue *q, struct brp_stats *ret_stats)
 {
-	return ini_copy_out(ret_stats, ret_stats->size, &q->stats, sizeof(q->stats));
+	const uint64_t *from = (const uint64_t *)&q->stats;
+	struct brp_stats copy;
+	uint64_t *to = (uint64_t *)&copy;
+
+	/* The queue's thread may be counting. */
+	static_assert(sizeof(copy) % sizeof(uint64_t) == 0, "counters only");
+	for (size_t i = 0; i < sizeof(copy) / sizeof(uint64_t); i++)
+		to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+	return ini_copy_out(ret_stats, ret_stats->size, &copy, sizeof(copy));
+}
+
+void brp_session_abort(struct brp_session *s, const char *why)
+{
+	ini_session_fail(s, -ECANCELED, "%s", why);
 }

@@ -314,6 +314,13 @@ struct brp_queue {
 	unsigned int silent_ticks;
 };
 
+/* A counter of q->stats, by the queue's thread; brp_queue_stats() may look at any time. As cheap as
+ * ++. */
+static inline void ini_count(uint64_t *counter, uint64_t n)
+{
+	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
+}
+
 int ini_queue_create(struct brp_session *s, unsigned int index, struct brp_queue **ret_queue);
 void ini_queue_destroy(struct brp_queue *q); /* NULL is fine */
 /* After the first LOGIN_REPLY: memory for what was granted. Then requests may come. */

@@ -191,10 +191,10 @@ static void count_message(struct brp_queue *q, uint32_t n, enum ini_reason reaso
 		[INI_SENT_LARGE] = &q->stats.sent_large,
 	};
 
-	++*by_reason[reason];
-	q->stats.messages++;
-	q->stats.requests += n;
-	q->stats.requests_per_message[31 - __builtin_clz(n)]++;
+	ini_count(by_reason[reason], 1);
+	ini_count(&q->stats.messages, 1);
+	ini_count(&q->stats.requests, n);
+	ini_count(&q->stats.requests_per_message[31 - __builtin_clz(n)], 1);
 }
 
 static void mark_sent(struct brp_queue *q, uint32_t n)

@@ -152,13 +152,13 @@ static void slot_free(struct brp_queue *q, struct ini_slot *slot, uint16_t index
 
 static void count_completion(struct brp_queue *q, const struct ini_slot *slot, int result)
 {
-	q->stats.completions++;
+	ini_count(&q->stats.completions, 1);
 	if (unlikely(result < 0))
-		q->stats.errors++;
+		ini_count(&q->stats.errors, 1);
 	else if (slot->op == BRP_OP_READ)
-		q->stats.bytes_read += slot->bytes;
+		ini_count(&q->stats.bytes_read, slot->bytes);
 	else if (slot->op == BRP_OP_WRITE)
-		q->stats.bytes_written += slot->bytes;
+		ini_count(&q->stats.bytes_written, slot->bytes);
 }
 
 static void call_done(struct brp_queue *q, void (*done)(void *arg, int result), void *arg,
@@ -273,7 +273,7 @@ void ini_queue_response(struct brp_queue *q, const void *buf, uint32_t bytes)
 		ini_conn_protocol_error(q->conn, "malformed RESPONSE");
 		return;
 	}
-	q->stats.responses++;
+	ini_count(&q->stats.responses, 1);
 	for (int i = 0; i < n; i++) {
 		if (unlikely(!answered(q, &completions[i])))
 			return;
@@ -288,7 +288,7 @@ void ini_queue_notice(struct brp_queue *q, uint32_t tag)
 		ini_conn_protocol_error(q->conn, "notice for a tag that is no READ in flight");
 		return;
 	}
-	q->stats.responses++;
+	ini_count(&q->stats.responses, 1);
 	complete(q, brp_tag_index(tag), 0);
 }
 

@@ -354,7 +354,7 @@ static void wait_asleep(struct brp_queue *q, struct waiter *w, uint64_t ns)
 {
 	if (ini_wait_arm(q)) {
 		w->has_slept = true;
-		q->stats.sleeps++;
+		ini_count(&q->stats.sleeps, 1);
 		w->is_interrupted = !ini_wait_sleep(q, ns);
 	}
 	ini_wait_pass(q);

@@ -139,6 +139,11 @@ BRP_API int brp_connect_fd(const struct brp_session *s);
  * with -ECANCELED before it returns. NULL is fine. */
 BRP_API void brp_disconnect(struct brp_session *s);
 
+/* Ends the session for good, in words for people: what is in flight or waits for a reconnect, and
+ * whatever is submitted later, completes with an error from the queues' next brp_poll() or
+ * brp_wait(), which wake up for it. brp_disconnect() is still to be called. Any thread. */
+BRP_API void brp_session_abort(struct brp_session *s, const char *why);
+
 /* Words for the last failure of a brp_connect*, brp_list or brp_mem_register call in this thread,
  * or of this session. Never NULL. */
 BRP_API const char *brp_last_error(void);
@@ -325,6 +330,7 @@ struct brp_stats {
 					     requests */
 	uint64_t sleeps;                  /* times brp_wait() went to sleep */
 };
+/* Any thread, at any time; each counter is right, together they may be a moment apart. */
 BRP_API int brp_queue_stats(const struct brp_queue *q, struct brp_stats *ret_stats);
 
 BRP_API const char *brp_version(void);

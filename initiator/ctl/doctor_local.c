@@ -128,7 +128,8 @@ void doctor_check_fronts(struct doctor *d)
 				   usable++ ? "" : ", and is what --device auto takes");
 			continue;
 		}
-		doctor_add(d, ops->name, FINDING_WARN, "see the text", "cannot be used: %s", why);
+		/* The front end's own words: the reason, with the command that mends it. */
+		doctor_add(d, ops->name, FINDING_WARN, why, "cannot be used here");
 	}
 	if (!usable)
 		doctor_add(d, "front ends", FINDING_BAD,

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The front end of a serving process: which one, its start, another size, its end. */
 #include <errno.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "brp/uri.h"
 #include "common/log.h"
@@ -159,17 +162,77 @@ int serve_in_use(const struct server *s, char *why, size_t why_bytes)
 	return inuse_check(s->front->path, why, why_bytes);
 }
 
-void serve_remove(struct server *s)
-{
-	int err;
+/* ---- the end --------------------------------------------------------------------------------- */
 
-	if (!s->front)
-		return;
-	links_remove(&s->entry);
-	err = front_stop(s->front);
+/*
+ * Removing waits for the I/O in flight, which without a connection waits for ever. Nobody needs it
+ * any more: this thread ends the session when it has no connection, or loses it meanwhile.
+ */
+struct hurry {
+	struct server *server;
+	int done_fd; /* readable: the device is gone */
+	pthread_t thread;
+};
+
+static void *hurry(void *arg)
+{
+	struct hurry *h = arg;
+	struct server *s = h->server;
+	struct brp_status st = {.size = sizeof(st)};
+	struct pollfd p[] = {
+		{.fd = h->done_fd, .events = POLLIN},
+		{.fd = s->event_fd, .events = POLLIN}, /* something happened to the session */
+	};
+
+	while (brp_session_status(s->session, &st) == 0 && st.state == BRP_STATE_LIVE) {
+		eventfd_t v;
+
+		poll(p, ARRAY_SIZE(p), -1);
+		if (p[0].revents)
+			return NULL;
+		eventfd_read(s->event_fd, &v);
+	}
+	brp_session_abort(s->session, "disconnected while the target was away");
+	return NULL;
+}
+
+static bool start_hurry(struct hurry *h, struct server *s)
+{
+	*h = (struct hurry){.server = s, .done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+	if (h->done_fd < 0)
+		return false;
+	if (pthread_create(&h->thread, NULL, hurry, h) == 0)
+		return true;
+	close(h->done_fd);
+	return false;
+}
+
+static void end_hurry(struct hurry *h)
+{
+	eventfd_write(h->done_fd, 1);
+	pthread_join(h->thread, NULL);
+	close(h->done_fd);
+}
+
+static void stop(struct server *s)
+{
+	struct hurry h;
+	bool has_hurry = start_hurry(&h, s);
+	int err = front_stop(s->front);
+
+	if (has_hurry)
+		end_hurry(&h);
 	if (err)
 		log_error("%s: %s: the device does not go: %s", s->entry.name, s->front->path,
 			  strerror(-err));
+}
+
+void serve_remove(struct server *s)
+{
+	if (!s->front)
+		return;
+	links_remove(&s->entry);
+	stop(s);
 	front_destroy(s->front);
 	s->front = NULL;
 	/* The number may be another's from now on: nobody must clean up behind us. */

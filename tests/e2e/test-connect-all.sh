@@ -1,7 +1,7 @@
 #!/bin/bash
 # connect-all: files, drop-ins, mistakes with their place, retries, and what is there already.
 # transports: tcp
-# time: 90
+# time: 300
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/e2e/cli-lib.sh

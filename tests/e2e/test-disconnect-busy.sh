@@ -3,7 +3,7 @@
 # device, or opened exclusively; --force does it all the same.
 # transports: tcp rdma
 # quick: tcp
-# time: 120
+# time: 300
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/e2e/cli-lib.sh

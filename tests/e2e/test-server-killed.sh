@@ -3,7 +3,7 @@
 # end can, else it goes away; nothing hangs, and nothing is left.
 # transports: tcp rdma
 # quick: tcp
-# time: 180
+# time: 300
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/e2e/cli-lib.sh
