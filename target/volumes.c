@@ -134,7 +134,6 @@ static void close_volume(struct server *s, struct volume *v)
 
 int volumes_add(struct server *s, const struct volume_config *c, bool is_configured)
 {
-	struct bk_spec spec = c->spec;
 	struct volume_config cfg = *c;
 	struct volume *v;
 	int err;
@@ -147,8 +146,7 @@ int volumes_add(struct server *s, const struct volume_config *c, bool is_configu
 		log_error("more than %d volumes", TARGET_MAX_VOLUMES);
 		return -E2BIG;
 	}
-	spec.is_unsafe_no_flush = s->opt.is_unsafe_no_flush;
-	cfg.spec = spec;
+	cfg.spec.is_unsafe_no_flush = s->opt.is_unsafe_no_flush;
 	err = volume_open(&cfg, s->opt.is_serial, &v);
 	if (err)
 		return err;

@@ -72,7 +72,7 @@ ctl remove more
 note "-- I/O on one volume while others come and go"
 start_client load "$brp_ops" mixed "$target_uri/disk" --seconds=4 --depth=16 --span=$((8 << 20))
 load_pid=$client_pid
-for ((i = 0; i < $(scale 40); i++)); do
+for ((i = 0; i < $(scale 20); i++)); do
 	ctl add "ram:1M,name=guest"
 	ctl remove guest
 done
@@ -80,7 +80,7 @@ finish_client load "$load_pid" 60 0
 is volumes "[v['name'] for v in r['volumes']]" "['ram', 'disk']"
 ctl reload
 is volumes "[v['name'] for v in r['volumes']]" "['ram', 'disk']"
-is stats "r['counters']['reloads'], r['counters']['volumes_removed'] >= $(scale 40)" "(1, True)"
+is stats "r['counters']['reloads'], r['counters']['volumes_removed'] >= $(scale 20)" "(1, True)"
 
 note "-- requests that make no sense"
 python3 - "$control" <<'EOF'
