@@ -10,17 +10,18 @@ history_in=()
 
 # history OPTION... -- TARGET-OPTION...: one round, or BRP_TEST_MINUTES of them. Its status.
 history() {
-	local args=(--seconds 5 --transport "$BRP_TEST_TRANSPORT" --address "$BRP_TEST_ADDRESS" --log "$tmp/target.log")
+	local args=(--seconds 4 --transport "$BRP_TEST_TRANSPORT" --address "$BRP_TEST_ADDRESS" --log "$tmp/target.log")
 
 	# shellcheck disable=SC2034 # shown when the test fails
 	target_log=$tmp/target.log
 	[ -z "${BRP_TEST_MINUTES-}" ] || args+=(--minutes "$BRP_TEST_MINUTES")
-	[ "${BRP_TEST_SLOW-}" != yes ] || args+=(--clients 2 --rate 100 --seconds 6 --keepalive 500)
+	[ "${BRP_TEST_SLOW-}" != yes ] || args+=(--clients 2 --rate 100 --seconds 5 --keepalive 500)
 	while [ "$1" != -- ]; do
 		args+=("$1") && shift
 	done
 	shift
-	"${history_in[@]}" "$brp_history" "${args[@]}" -- "$brp_target" "$@"
+	"${history_in[@]}" "$brp_history" "${args[@]}" -- "$brp_target" "$@" || return
+	! grep -E 'Assertion|Sanitizer|runtime error' "$tmp/target.log" || bad "the target complained"
 }
 
 # judge NAME OPTION... -- TARGET-OPTION...: must be good.

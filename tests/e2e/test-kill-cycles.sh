@@ -6,17 +6,17 @@
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-cycles=${BRP_TEST_CYCLES:-5}
+cycles=${BRP_TEST_CYCLES:-$(scale 8)}
 
 # Writes, and reads back what it wrote, until it is told to end. fio's writes carry their number; brp-perf's content
 # follows from the address alone.
 load() {
 	if [ -f "$brp_fio" ]; then
-		fio --aux-path="$tmp" --name=t --ioengine=external:"$brp_fio" --thread=1 --uri="$target_uri/disk" \
+		exec fio --aux-path="$tmp" --name=t --ioengine=external:"$brp_fio" --thread=1 --uri="$target_uri/disk" \
 			--rw=randrw --bs=4k --size=16M --iodepth=16 --verify=crc32c --verify_backlog=64 --verify_fatal=1 \
 			--verify_dump=0 --time_based --runtime=3600 --eta=never
 	else
-		"$brp_perf" "$target_uri/disk" --rw randwrite --bs 4k --iodepth 16 --size 16M --verify --time 3600
+		exec "$brp_perf" "$target_uri/disk" --rw randwrite --bs 4k --iodepth 16 --size 16M --verify --time 3600
 	fi
 }
 
@@ -42,7 +42,7 @@ is_gone "$load_pid" && {
 	tail -n 20 "$tmp/load.log"
 	bad "the load ended in cycle $i"
 }
-pkill -INT -P "$load_pid" || true
+kill -INT "$load_pid"
 wait_for 60 is_gone "$load_pid" || bad "the load does not end"
 status=0
 wait "$load_pid" || status=$?
