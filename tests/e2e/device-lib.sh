@@ -108,6 +108,8 @@ rig_count() {
 
 mount_device() {
 	mkdir -p "$2"
+	# busybox's mount tries only what the kernel knows already.
+	modprobe -a ext4 xfs 2>/dev/null || true
 	mount "$1" "$2" || bad "mounting $1 failed"
 	mounts+=("$2")
 }
