@@ -30,9 +30,10 @@
 
 #include "brp/status.h"
 
-#define ATTEMPT_MS    5000u /* for a connection and the answer to HELLO; silence after LOGIN */
-#define SETTLED_MS    5000u /* a connection that held so long was of use even without any I/O */
-#define LOGIN_TICK_MS 1000u /* between KEEPALIVEs while the LOGIN has no reply */
+#define ATTEMPT_MS 5000u /* at most for a connection and the answer to HELLO; silence after LOGIN \
+			  */
+#define SETTLED_MS 5000u /* a connection that held so long was of use even without any I/O */
+#define TICKS      5u    /* KEEPALIVEs within that time while the LOGIN has no reply */
 
 #define TO(state) (1u << INI_LINK_##state)
 
@@ -284,6 +285,11 @@ static void attempt_failed_early(struct brp_queue *q, int err)
 	unlock(q);
 }
 
+static unsigned int attempt_ms(const struct brp_queue *q)
+{
+	return MIN(ATTEMPT_MS, q->session->opt.connect_timeout_ms);
+}
+
 static void start_attempt(struct brp_queue *q, uint64_t now)
 {
 	const struct addrinfo *a = q->link.addr;
@@ -295,9 +301,9 @@ static void start_attempt(struct brp_queue *q, uint64_t now)
 	}
 	lock(q);
 	set_state(q, INI_LINK_TRYING);
-	q->link.deadline_ns = at_ms(now, ATTEMPT_MS);
+	q->link.deadline_ns = at_ms(now, attempt_ms(q));
 	unlock(q);
-	q->link.tick_ns = at_ms(now, LOGIN_TICK_MS);
+	q->link.tick_ns = at_ms(now, attempt_ms(q) / TICKS + 1);
 	r = ini_wait_attach(q);
 	if (r < 0)
 		ini_conn_close(q->conn,
@@ -318,12 +324,12 @@ static void watch_attempt(struct brp_queue *q, uint64_t now)
 	if (ini_conn_is_over(c))
 		return;
 	if (now >= l->tick_ns) {
-		l->tick_ns = at_ms(now, LOGIN_TICK_MS);
+		l->tick_ns = at_ms(now, attempt_ms(q) / TICKS + 1);
 		if (c->state == BRP_CONN_GREETED)
 			ini_conn_keepalive(c);
 	}
 	lock(q);
-	l->deadline_ns = at_ms(c->heard_ns, ATTEMPT_MS);
+	l->deadline_ns = at_ms(c->heard_ns, attempt_ms(q));
 	unlock(q);
 	if (now < l->deadline_ns)
 		return;
@@ -331,7 +337,7 @@ static void watch_attempt(struct brp_queue *q, uint64_t now)
 		       ini_error_set(&c->why, -ETIMEDOUT, "%s: no %s within %u ms",
 				     fabric_conn_peer(c->fabric),
 				     c->state == BRP_CONN_NEW ? "answer" : "sign of life",
-				     ATTEMPT_MS),
+				     attempt_ms(q)),
 		       true);
 }
 

@@ -77,7 +77,8 @@ struct brp_options {
 		merge_max_requests; /* in one message, 1...64; 0 = as many as the target allows */
 	bool read_only;
 	int poll_us; /* busy-poll before sleeping: 0 never, > 0 up to so many us, -1 = adaptive */
-	unsigned int connect_timeout_ms; /* 0 = 10000 */
+	unsigned int connect_timeout_ms; /* of the first connection, and of attempts to make it
+					    again, those at most 5000; 0 = 10000 */
 	unsigned int keepalive_ms; /* how often a silent connection is looked after; 0 = library
 				      default, BRP_KEEPALIVE_NEVER = not at all. Either side takes
 				      the other for dead after three to four times this */

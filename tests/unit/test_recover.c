@@ -17,6 +17,21 @@ static void lose(struct fabric_conn *c)
 	fake_deliver_closed(c, -ECONNRESET);
 }
 
+static void hello(struct fabric_conn *c)
+{
+	uint8_t buf[64];
+
+	fake_deliver(c, buf,
+		     (uint32_t)brp_encode_hello_reply(buf, sizeof(buf), &fake_config.hello));
+}
+
+static void wait_conns(struct fake_rig *rig, unsigned int n)
+{
+	for (int i = 0; i < 2000 && fake_nr_conns < n; i++)
+		(void)brp_wait(rig->q, 1);
+	cr_assert_geq(fake_nr_conns, n);
+}
+
 /* ---- one queue ------------------------------------------------------------------------------- */
 
 Test(recover, a_loss_is_a_pause)
@@ -169,13 +184,7 @@ Test(recover, an_attempt_without_a_reply_may_be_half_admitted)
 	c = newest();
 	fake_deliver_connected(c);
 	(void)brp_poll(rig.q);
-	{
-		uint8_t buf[64];
-
-		fake_deliver(
-			c, buf,
-			(uint32_t)brp_encode_hello_reply(buf, sizeof(buf), &fake_config.hello));
-	}
+	hello(c);
 	(void)brp_poll(rig.q);
 	cr_assert_eq(c->epoch, 1, "LOGIN was sent");
 	lose(c);
@@ -588,6 +597,74 @@ Test(recover, logins_that_lead_to_nothing_are_backed_off)
 	cr_assert(reach(&rig, BRP_STATE_RECONNECTING));
 	(void)brp_wait(rig.q, 20);
 	cr_assert_gt(status_of(&rig).next_attempt_ms, 1000);
+	fake_rig_down(&rig);
+}
+
+Test(recover, an_attempt_that_hangs_is_given_up)
+{
+	struct brp_options opt = quick_options();
+	struct fake_rig rig;
+
+	opt.connect_timeout_ms = 50;
+	rig = fake_rig_up(&opt);
+	fake_config.is_auto = false;
+	lose(rig.c);
+	wait_conns(&rig, 2); /* never connects */
+	wait_conns(&rig, 3);
+	cr_assert(strstr(status_of(&rig).text, "no answer within 50 ms"), "%s",
+		  status_of(&rig).text);
+	fake_deliver_connected(newest());
+	hello(newest()); /* and then nothing more after the LOGIN */
+	wait_conns(&rig, 4);
+	cr_assert(strstr(status_of(&rig).text, "no sign of life"), "%s", status_of(&rig).text);
+	cr_assert_eq(status_of(&rig).epoch, 2, "it may be half admitted");
+	fake_config.is_auto = true;
+	fake_deliver_connected(newest());
+	cr_assert(reach(&rig, BRP_STATE_LIVE));
+	fake_rig_down(&rig);
+}
+
+/* The target waits for its device before it admits us, and says that it is alive. */
+Test(recover, a_login_may_take_its_time)
+{
+	struct brp_options opt = quick_options();
+	struct fabric_conn *c;
+	struct fake_rig rig;
+
+	opt.connect_timeout_ms = 100;
+	rig = fake_rig_up(&opt);
+	fake_config.is_auto = false;
+	lose(rig.c);
+	wait_conns(&rig, 2);
+	c = newest();
+	fake_deliver_connected(c);
+	hello(c);
+	for (uint64_t end = now_ns() + 300 * NS_PER_MS; now_ns() < end;) {
+		fake_keepalive(c, 0, 1);
+		(void)brp_wait(rig.q, 1);
+	}
+	cr_assert_eq(fake_nr_conns, 2, "still the same attempt");
+	cr_assert_gt(fake_count(c, BRP_MSG_KEEPALIVE), 1, "it is asked");
+	fake_rig_down(&rig);
+}
+
+Test(recover, an_attempt_that_cannot_even_begin_is_one)
+{
+	struct brp_options opt = quick_options();
+	struct fake_rig rig = fake_rig_up(&opt);
+	struct fake_io io = {0};
+
+	fake_config.connect_error = -EMFILE;
+	lose(rig.c);
+	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &io), 0);
+	cr_assert(reach(&rig, BRP_STATE_RECONNECTING));
+	for (int i = 0; i < 2000 && status_of(&rig).attempt < 4; i++)
+		(void)brp_wait(rig.q, 1);
+	cr_assert(strstr(status_of(&rig).text, "Too many open files"), "%s", status_of(&rig).text);
+	fake_config.connect_error = 0;
+	fake_config.is_serving = true;
+	wait_done(&rig, &io);
+	cr_assert_eq(io.result, 0);
 	fake_rig_down(&rig);
 }
 
