@@ -30,8 +30,7 @@
 
 #include "brp/status.h"
 
-#define ATTEMPT_MS 5000u /* at most for a connection and the answer to HELLO; silence after LOGIN \
-			  */
+#define ATTEMPT_MS 5000u /* for a connection and the answer to HELLO; silence after LOGIN */
 #define SETTLED_MS 5000u /* a connection that held so long was of use even without any I/O */
 #define TICKS      5u    /* KEEPALIVEs within that time while the LOGIN has no reply */
 
