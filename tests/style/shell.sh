@@ -9,4 +9,4 @@ mapfile -t files < <(sources '*' | while read -r file; do
 	*) head -c 20 "$file" | grep -aqE '^#!.*(ba)?sh$' && echo "$file" ;;
 	esac
 done)
-shellcheck -x "${files[@]}"
+printf '%s\0' "${files[@]}" | xargs -0 -n 8 -P "$(nproc)" shellcheck -x
