@@ -11,6 +11,7 @@
 
 need_device
 command -v mkfs.ext4 >/dev/null || cannot "no mkfs.ext4"
+modprobe ext4 2>/dev/null || true
 
 # busy PATTERN: it stays, whoever asks, and says why.
 busy() {
