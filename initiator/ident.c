@@ -15,7 +15,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#define MACHINE_ID_CHARS 32
+#define ID_CHARS 32
 
 static uint64_t mix(uint64_t v)
 {
@@ -41,16 +41,29 @@ static void set_uuid_version(struct brp_uuid *u, uint8_t version)
 	u->b[8] = (uint8_t)((u->b[8] & 0x3f) | 0x80);
 }
 
-static bool read_machine_id(char id[MACHINE_ID_CHARS])
+static bool read_id(const char *path, char id[ID_CHARS])
 {
-	int fd = open("/etc/machine-id", O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t n;
 
 	if (fd < 0)
 		return false;
-	n = read(fd, id, MACHINE_ID_CHARS);
+	n = read(fd, id, ID_CHARS);
 	close(fd);
-	return n == MACHINE_ID_CHARS;
+	return n == ID_CHARS;
+}
+
+/* Where a system has no machine-id (some containers, an initramfs), all processes of one boot are
+ * at least the same host: a server's successor has to be. */
+static bool read_machine_id(char id[ID_CHARS])
+{
+	static const char *const files[] = {"/etc/machine-id", "/proc/sys/kernel/random/boot_id"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		if (read_id(files[i], id))
+			return true;
+	}
+	return false;
 }
 
 int ini_ident_random(struct brp_uuid *ret_uuid)
@@ -70,7 +83,7 @@ int ini_ident_random(struct brp_uuid *ret_uuid)
 
 int ini_ident_host(const struct brp_options *opt, struct brp_uuid *ret_uuid)
 {
-	char id[MACHINE_ID_CHARS];
+	char id[ID_CHARS];
 	uint64_t h[2];
 
 	if (opt->host_uuid) {

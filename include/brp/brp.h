@@ -83,8 +83,8 @@ struct brp_options {
 				      default, BRP_KEEPALIVE_NEVER = not at all. Either side takes
 				      the other for dead after three to four times this */
 	const char *host_name;     /* for the target's lists and logs; NULL = gethostname() */
-	const uint8_t *host_uuid;  /* 16 bytes; NULL = derived from /etc/machine-id, random where
-				      there is none */
+	const uint8_t *host_uuid;  /* 16 bytes; NULL = derived from /etc/machine-id, or where there
+				      is none from the kernel's boot id */
 
 	/* A lost connection is made again from within brp_poll() and brp_wait(); the first attempt
 	 * is made at once. */
