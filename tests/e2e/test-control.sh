@@ -1,7 +1,6 @@
 #!/bin/bash
 # The control socket: what it tells, and volumes added, removed, resized while others are in use.
 # transports: tcp
-# quick: tcp
 # time: 180
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"

@@ -2,7 +2,6 @@
 # Many clients on the same blocks while everything goes wrong: the checker of tests/history judges what they were
 # answered. By hand for longer: BRP_TEST_MINUTES=10 tests/e2e/run --build DIR --filter 'history$' (minutes for each)
 # transports: tcp rdma
-# quick: tcp
 # time: 240
 # shellcheck source=tests/e2e/history-lib.sh
 . "$(dirname "$0")/history-lib.sh"

@@ -2,7 +2,6 @@
 # SIGTERM and a new start under load, as 'systemctl restart' does it: a pause, no error, for brp-ops, brp-perf --verify and
 # the fio engine. The volumes are write-back, as files are by default.
 # transports: tcp rdma
-# quick: tcp
 # time: 120
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
