@@ -9,6 +9,9 @@
  *	read BLOCK			the letter, "mixed", or the name of an error
  *	quit				ends
  *	status				live, reconnecting or failed; how many reconnects
+ *
+ * SESSION, a number, makes the session's UUID: of two processes with the same one the later takes
+ * the session over.
  */
 #include <errno.h>
 #include <poll.h>
@@ -21,6 +24,7 @@
 
 #define BUFFER_BYTES 65536u /* the largest block */
 #define POLL_MS      20
+#define CONNECT_MS   30000 /* a target may have to wait for a predecessor's requests first */
 
 struct step {
 	struct brp_session *session;
@@ -164,14 +168,29 @@ static bool next_line(struct step *s, char *line, size_t bytes)
 	return true;
 }
 
-static int open_session(struct step *s, const char *uri)
+static void name_session(struct brp_options *opt, uint8_t uuid[16], const char *session)
+{
+	uint32_t number = (uint32_t)strtoul(session, NULL, 10);
+
+	/* Machines without a machine-id would be another host each time. */
+	memcpy(uuid, "brp-step", 8);
+	memcpy(uuid + 12, &number, sizeof(number));
+	opt->session_uuid = uuid;
+	opt->host_uuid = uuid;
+}
+
+static int open_session(struct step *s, const char *uri, const char *session)
 {
 	struct brp_options opt = BRP_OPTIONS_INIT;
+	uint8_t uuid[16] = {0};
 	int r;
 
+	opt.connect_timeout_ms = CONNECT_MS;
 	opt.keepalive_ms = 200;
 	opt.reconnect_delay_ms = 50;
 	opt.reconnect_delay_max_ms = 200;
+	if (session)
+		name_session(&opt, uuid, session);
 	r = brp_connect(uri, &opt, &s->session);
 	if (r < 0)
 		return r;
@@ -187,12 +206,12 @@ int main(int argc, char **argv)
 	char line[64];
 	int r;
 
-	if (argc != 2) {
-		fputs("usage: brp-step URI\n", stderr);
+	if (argc < 2 || argc > 3) {
+		fputs("usage: brp-step URI [SESSION]\n", stderr);
 		return 2;
 	}
 	s.buf = aligned_alloc(4096, BUFFER_BYTES);
-	r = s.buf ? open_session(&s, argv[1]) : -ENOMEM;
+	r = s.buf ? open_session(&s, argv[1], argv[2]) : -ENOMEM;
 	if (r < 0) {
 		fprintf(stderr, "brp-step: %s: %s\n", argv[1], brp_last_error());
 	} else {

@@ -7,12 +7,15 @@
 
 brp_step=$BRP_BUILD/tests/e2e/brp-step
 step_pid=
+asked=
+answer=
 
-# open_steps: a session with the volume "disk".
+# open_steps: a session with the volume "disk"; its number is $step_session, if that is set.
 open_steps() {
+	asked=
 	rm -f "$tmp/steps"
 	mkfifo "$tmp/steps"
-	exec {step_out}> >(exec "$brp_step" "$target_uri/disk" >"$tmp/steps" 2>"$tmp/step.log")
+	exec {step_out}> >(exec "$brp_step" "$target_uri/disk" ${step_session:+"$step_session"} >"$tmp/steps" 2>"$tmp/step.log")
 	step_pid=$!
 	children+=("$step_pid")
 	exec {step_in}<"$tmp/steps"
@@ -26,21 +29,26 @@ close_steps() {
 	wait "$step_pid" 2>/dev/null || true
 }
 
+# Whatever it does at the moment.
+kill_steps() {
+	kill -KILL "$step_pid"
+	exec {step_out}>&- {step_in}<&-
+	wait "$step_pid" 2>/dev/null || true
+}
+
 # ask COMMAND...: without waiting for the answer.
 ask() {
 	asked="$*"
 	echo "$*" >&"$step_out"
 }
 
-# answered ERE: to what was asked last.
+# answered ERE: to what was asked last; the answer is in $answer.
 answered() {
-	local line
-
-	IFS= read -r -t 30 line <&"$step_in" || {
+	IFS= read -r -t 40 answer <&"$step_in" || {
 		cat "$tmp/step.log"
-		bad "'${asked-connect}' is not answered"
+		bad "'${asked:-connect}' is not answered"
 	}
-	[[ $line =~ ^$1$ ]] || bad "'${asked-connect}' is answered '$line', must be '$1'"
+	[[ $answer =~ ^$1$ ]] || bad "'${asked:-connect}' is answered '$answer', must be '$1'"
 }
 
 # expect ERE COMMAND...
