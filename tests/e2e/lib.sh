@@ -49,6 +49,7 @@ e2e_cleanup() {
 		kill -KILL "$pid" 2>/dev/null || true
 	done
 	wait 2>/dev/null || true
+	[ "$(type -t test_cleanup)" != function ] || test_cleanup
 	for dev in "${mounts[@]}"; do
 		umount "$dev" 2>/dev/null || true
 	done
