@@ -81,6 +81,9 @@ static void fill_options(const struct ops_options *o, struct brp_options *opt)
 		opt->host_uuid = uuid;
 	}
 	opt->ctrl_loss_tmo_ms = o->does_reconnect ? -1 : 0;
+	/* The library has no threads: idle sessions that nobody polls answer no KEEPALIVE. */
+	if (o->is_unattended)
+		opt->keepalive_ms = BRP_KEEPALIVE_NEVER;
 }
 
 int ops_connect(const struct ops_options *o, size_t arena_bytes, struct ops_session *ret)

@@ -252,12 +252,14 @@ static void hold(const struct ops_options *o)
 		left = sleep(left);
 }
 
-int ops_hold(const struct ops_options *o)
+int ops_hold(const struct ops_options *given)
 {
+	struct ops_options unattended = *given, *o = &unattended;
 	struct ops_session *all = calloc(o->sessions, sizeof(*all));
 	unsigned int n = 0;
 	int rc = all ? OPS_OK : OPS_USAGE;
 
+	o->is_unattended = true;
 	while (rc == OPS_OK && n < o->sessions) {
 		rc = ops_connect(o, 65536, &all[n]);
 		if (rc == OPS_OK &&

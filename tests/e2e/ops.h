@@ -36,6 +36,7 @@ struct ops_options {
 	enum brp_merge merge;
 	bool is_read_only;
 	bool no_discard;
+	bool is_unattended;  /* nobody polls: the target must not take silence for death */
 	bool does_reconnect; /* else a lost connection is the end */
 };
 
