@@ -301,11 +301,13 @@ static void on_sendable(struct fabric_conn *fc)
 static void on_closed(struct fabric_conn *fc, int error)
 {
 	struct ini_conn *c = fabric_conn_ctx(fc);
+	const char *why = fabric_conn_why(fc);
 
 	if (c->state != BRP_CONN_CLOSING) {
 		c->error = error ? error : -ECONNRESET;
-		ini_error_set(&c->why, c->error, "%s: %s", fabric_conn_peer(fc),
-			      error ? strerror(-error) : "the target closed the connection");
+		ini_error_set(&c->why, c->error, "%s: %s%s%s%s", fabric_conn_peer(fc),
+			      error ? strerror(-error) : "the target closed the connection",
+			      why ? " (" : "", why ? why : "", why ? ")" : "");
 		ini_conn_set_state(c, BRP_CONN_CLOSING);
 	}
 	ini_conn_set_state(c, BRP_CONN_CLOSED);

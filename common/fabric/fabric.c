@@ -115,6 +115,11 @@ const char *fabric_conn_peer(const struct fabric_conn *c)
 	return c->peer;
 }
 
+const char *fabric_conn_why(const struct fabric_conn *c)
+{
+	return c->why;
+}
+
 const char *fabric_conn_fabric_name(const struct fabric_conn *c)
 {
 	return c->fabric->ops->name;

@@ -150,6 +150,9 @@ void *fabric_conn_ctx(const struct fabric_conn *c);
 /* Peer's address as text for logs, e.g. "10.0.0.2:40112"; valid as long as the connection. */
 const char *fabric_conn_peer(const struct fabric_conn *c);
 const char *fabric_conn_fabric_name(const struct fabric_conn *c);
+/* Why it failed, where the transport knows more than the error of closed() says, else NULL. A
+ * constant text. Nothing is logged of connections that we began: who connects says it. */
+const char *fabric_conn_why(const struct fabric_conn *c);
 
 /*
  * Digests (protocol.md 2.1): from now on everything sent carries them and everything received is

@@ -132,6 +132,7 @@ static void on_closed(struct fabric_conn *inner, int error)
 	struct fault_conn *c = fabric_conn_ctx(inner);
 
 	c->base.is_closed = true;
+	c->base.why = fabric_conn_why(inner);
 	c->base.handler->closed(&c->base, error);
 }
 

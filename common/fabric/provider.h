@@ -82,6 +82,7 @@ struct fabric_conn {
 		*handler;            /* by fabric.c in connect/accept, before the op runs */
 	void *ctx;                   /* likewise */
 	bool is_closed;              /* closed() was called */
+	const char *why;             /* by the implementation; see fabric_conn_why() */
 	char peer[FABRIC_ADDR_TEXT]; /* by the implementation */
 	struct fabric_stats stats;   /* by the implementation */
 };

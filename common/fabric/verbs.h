@@ -317,6 +317,9 @@ void verbs_reject(struct fabric_conn *base);
 void verbs_close(struct fabric_conn *base, bool is_abort);
 void verbs_conn_destroy(struct fabric_conn *base);
 void verbs_fail(struct verbs_conn *c, int error); /* closes at once, error told by closed() */
+/* Says why it is about to fail, a constant text: to the log when the peer came to us, else to
+ * fabric_conn_why(). */
+void verbs_say_why(struct verbs_conn *c, const char *why);
 int verbs_close_progress(struct verbs_conn *c);
 bool verbs_close_is_due(const struct verbs_conn *c);
 

@@ -60,6 +60,16 @@ static void shut_down(struct verbs_conn *c, int error)
 	}
 }
 
+/* A library that connects, again and again maybe, must not write to its program's stderr. */
+void verbs_say_why(struct verbs_conn *c, const char *why)
+{
+	if (c->state >= VERBS_DRAINING)
+		return;
+	c->base.why = why;
+	if (c->is_passive)
+		log_peer(LOG_WARNING, "verbs: %s: connection lost: %s", c->base.peer, why);
+}
+
 void verbs_fail(struct verbs_conn *c, int error)
 {
 	shut_down(c, error);

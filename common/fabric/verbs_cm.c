@@ -198,9 +198,8 @@ static void on_established(struct verbs_conn *c, const struct cm_event *ev)
 		return;
 	}
 	if (!ev->is_brp || ev->peer.recv_bytes < c->params.send_bytes) {
-		log_peer(LOG_WARNING, "verbs: %s: %s", c->base.peer,
-			 ev->is_brp ? "its receive buffers are too small for us"
-				    : "not a BRP target");
+		verbs_say_why(c, ev->is_brp ? "its receive buffers are too small for us"
+					    : "not a BRP target");
 		verbs_fail(c, -EPROTO);
 		return;
 	}
@@ -218,9 +217,12 @@ static int event_error(const struct cm_event *ev, int otherwise)
 
 static void on_failure(struct verbs_conn *c, const struct cm_event *ev, int error)
 {
-	if (c->state < VERBS_DRAINING)
+	if (c->state < VERBS_DRAINING && c->is_passive)
 		log_peer(LOG_NOTICE, "verbs: %s: %s: %s (status %d)", c->base.peer,
 			 rdma_event_str(ev->type), strerror(-error), ev->status);
+	else
+		log_debug("verbs: %s: %s: %s (status %d)", c->base.peer, rdma_event_str(ev->type),
+			  strerror(-error), ev->status);
 	verbs_fail(c, error);
 }
 

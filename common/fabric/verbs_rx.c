@@ -245,9 +245,8 @@ void verbs_rx_done(struct verbs_conn *c, const struct ibv_wc *wc)
 		c->nr_posted--;
 	if (wc->status != IBV_WC_SUCCESS) {
 		give_back(c, rx.buf);
-		if (c->state < VERBS_DRAINING && wc->status != IBV_WC_WR_FLUSH_ERR)
-			log_peer(LOG_WARNING, "verbs: %s: receive failed: %s", c->base.peer,
-				 ibv_wc_status_str(wc->status));
+		if (wc->status != IBV_WC_WR_FLUSH_ERR)
+			verbs_say_why(c, ibv_wc_status_str(wc->status));
 		verbs_fail(c, verbs_wc_error(wc->status));
 		return;
 	}

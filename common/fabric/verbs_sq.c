@@ -202,8 +202,7 @@ void verbs_sq_done(struct verbs_conn *c, const struct ibv_wc *wc)
 	}
 	if (status && c->state < VERBS_DRAINING) {
 		if (wc->status != IBV_WC_WR_FLUSH_ERR)
-			log_peer(LOG_WARNING, "verbs: %s: connection lost: %s", c->base.peer,
-				 ibv_wc_status_str(wc->status));
+			verbs_say_why(c, ibv_wc_status_str(wc->status));
 		verbs_fail(c, verbs_wc_error(wc->status));
 	}
 	while (c->sq_done <= seq)

@@ -278,6 +278,11 @@ int fabric_enable_digest(struct fabric_conn *c)
 	return 0;
 }
 
+const char *fabric_conn_why(const struct fabric_conn *c)
+{
+	return c->why;
+}
+
 const char *fabric_conn_peer(const struct fabric_conn *c)
 {
 	(void)c;

@@ -39,7 +39,8 @@ struct fabric_conn {
 	void *ctx;
 	struct fabric_params params;
 	struct fabric_stats stats;
-	int fd; /* eventfd: events are waiting */
+	int fd;          /* eventfd: events are waiting */
+	const char *why; /* fabric_conn_why() */
 	bool is_closed, is_closing, is_aborted, is_destroyed, is_begun;
 	uint8_t *begun;
 	uint32_t begun_bytes;

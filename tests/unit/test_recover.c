@@ -497,6 +497,23 @@ Test(recover, gives_up_in_time)
 	fake_rig_down(&rig);
 }
 
+/* The library writes nothing itself: what the transport knows must be in what it says. */
+Test(recover, text_of_a_loss_has_the_transports_words)
+{
+	struct brp_options opt = quick_options();
+	struct fake_rig rig;
+
+	opt.ctrl_loss_tmo_ms = 0;
+	rig = fake_rig_up(&opt);
+	rig.c->why = "transport retry counter exceeded";
+	fake_deliver_closed(rig.c, -ETIMEDOUT);
+	cr_assert(reach(&rig, BRP_STATE_FAILED));
+	cr_assert(strstr(brp_session_error(rig.s),
+			 "Connection timed out (transport retry counter exceeded)"),
+		  "%s", brp_session_error(rig.s));
+	fake_rig_down(&rig);
+}
+
 Test(recover, fast_io_fail_lets_requests_go_and_the_session_live)
 {
 	struct brp_options opt = quick_options();
