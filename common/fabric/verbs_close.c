@@ -20,6 +20,13 @@
  * adapter said so (seen with rxe); a pull cut off does prove that it left its own request behind,
  * and only that makes -ECONNRESET of it.
  *
+ * What a device says asynchronously (ibv_get_async_event(3)) is not read: it repeats what comes
+ * another way. A queue pair that fails (QP_FATAL) flushes its receives, or its next send when they
+ * are shared; an idle one of a target answers its initiator's KEEPALIVE no more. A port that is
+ * down is found by the adapter's retries or by keep-alive. A device that goes away (DEVICE_FATAL)
+ * makes the CM say DEVICE_REMOVAL. (Not a soft one: rxe waits until no process has it open, and
+ * goes on working until then.)
+ *
  * Steps 1 to 4 run from fabric_poll() and do not block but for the kernel's own work. The CM's
  * time-wait state is the kernel's business once the id is destroyed.
  */

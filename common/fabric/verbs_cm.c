@@ -15,7 +15,9 @@
 #include "common/log.h"
 
 #define EVENTS_PER_POLL 8
-#define RETRIES         7 /* the field has 3 bits; for rnr_retry 7 means for ever (rdma_connect(3)) */
+/* The field has 3 bits; for rnr_retry 7 means for ever (rdma_connect(3)). To rxe it means that for
+ * both: over rxe only keep-alive notices a peer that is silent. */
+#define RETRIES 7
 
 int verbs_conn_alloc(struct verbs_fabric *vf, struct verbs_conn **ret_conn)
 {

@@ -146,10 +146,22 @@ static void on_request(struct verbs_listener *l, struct rdma_cm_event *ev)
 	}
 }
 
+/* An id that names the device must not outlive it; one that names none (a wildcard address) gets no
+ * such event. */
+static void give_up(struct verbs_listener *l)
+{
+	log_error("verbs: %s: the RDMA device was removed: nobody can connect here until the "
+		  "program is started again",
+		  l->base.name);
+	rdma_destroy_id(l->id);
+	l->id = NULL;
+}
+
 int verbs_listener_poll(struct fabric_listener *base)
 {
 	struct verbs_listener *l = to_listener(base);
 	struct rdma_cm_event *ev;
+	bool is_removed;
 	int n = 0;
 
 	for (; n < EVENTS_PER_POLL && !rdma_get_cm_event(l->cm, &ev); n++) {
@@ -157,9 +169,10 @@ int verbs_listener_poll(struct fabric_listener *base)
 			on_request(l, ev);
 			continue;
 		}
-		if (ev->event == RDMA_CM_EVENT_DEVICE_REMOVAL)
-			log_warning("verbs: %s: the device was removed", l->base.name);
+		is_removed = ev->event == RDMA_CM_EVENT_DEVICE_REMOVAL;
 		rdma_ack_cm_event(ev);
+		if (is_removed)
+			give_up(l);
 	}
 	return n;
 }

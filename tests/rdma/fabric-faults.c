@@ -10,7 +10,6 @@
 #include <rdma/rdma_cma.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/log.h"
 #include "tests/rdma/rig.h"
@@ -154,16 +153,6 @@ static const char *const functions[] = {
 	"poll_cq",
 };
 
-static bool all_closed(void *arg)
-{
-	const struct rig *r = arg;
-
-	for (unsigned int i = 0; i < r->nr_ends; i++)
-		if (!r->ends[i]->is_closed)
-			return false;
-	return true;
-}
-
 struct wait {
 	struct rig *rig;
 	struct rig_end *end;
@@ -229,38 +218,9 @@ static bool session(void)
 	}
 	for (unsigned int i = 0; i < r.nr_ends; i++)
 		fabric_close(r.ends[i]->conn, i & 1);
-	good = rig_until(&r, all_closed, &r) && good;
+	good = rig_wait_all_closed(&r) && good;
 	rig_stop(&r);
 	return good;
-}
-
-static unsigned int open_fds(void)
-{
-	unsigned int n = 0;
-
-	for (int fd = 0; fd < 1024; fd++)
-		n += dup2(fd, fd) == fd;
-	return n;
-}
-
-static unsigned int kernel_objects(void)
-{
-	static const char *const kinds[] = {"qp", "cq", "mr", "pd", "cm_id", "srq"};
-	unsigned int n = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		char cmd[128], line[64];
-		FILE *f;
-
-		snprintf(cmd, sizeof(cmd), "rdma resource show %s | grep -c 'pid %d '", kinds[i],
-			 (int)getpid());
-		f = popen(cmd, "r");
-		if (f && fgets(line, sizeof(line), f))
-			n += (unsigned int)strtoul(line, NULL, 10);
-		if (f)
-			pclose(f);
-	}
-	return n;
 }
 
 int main(int argc, char **argv)
@@ -274,8 +234,8 @@ int main(int argc, char **argv)
 		printf("not ok - the session without failures\n");
 		return 1;
 	}
-	fds = open_fds();
-	objects = kernel_objects();
+	fds = rig_open_fds();
+	objects = rig_kernel_objects();
 	for (size_t i = 0; i < ARRAY_SIZE(functions); i++) {
 		unsigned int n = 0;
 
@@ -286,11 +246,11 @@ int main(int argc, char **argv)
 
 			countdown = ++n;
 			good = session();
-			if (!good || open_fds() != fds || kernel_objects() != objects) {
+			if (!good || rig_open_fds() != fds || rig_kernel_objects() != objects) {
 				printf("not ok - %s, call %u: %s, descriptors %u of %u, objects %u "
 				       "of %u\n",
-				       failing, n, good ? "ended" : "hangs", open_fds(), fds,
-				       kernel_objects(), objects);
+				       failing, n, good ? "ended" : "hangs", rig_open_fds(), fds,
+				       rig_kernel_objects(), objects);
 				failed++;
 			}
 			if (countdown)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "brp/proto.h"
 
@@ -353,6 +354,21 @@ bool rig_wait_closed(struct rig_end *e)
 	return rig_until(e->rig, is_closed, e);
 }
 
+static bool all_closed(void *arg)
+{
+	const struct rig *r = arg;
+
+	for (unsigned int i = 0; i < r->nr_ends; i++)
+		if (!r->ends[i]->is_closed)
+			return false;
+	return true;
+}
+
+bool rig_wait_all_closed(struct rig *r)
+{
+	return rig_until(r, all_closed, r);
+}
+
 /* ---- set-up ---------------------------------------------------------------------------------- */
 
 static char *map(size_t bytes)
@@ -413,4 +429,35 @@ void rig_stop(struct rig *r)
 		munmap(r->initiator_area, RIG_AREA_BYTES);
 	fabric_destroy(r->fabric);
 	*r = (struct rig){0};
+}
+
+/* ---- leaks ----------------------------------------------------------------------------------- */
+
+unsigned int rig_open_fds(void)
+{
+	unsigned int n = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		n += dup2(fd, fd) == fd;
+	return n;
+}
+
+unsigned int rig_kernel_objects(void)
+{
+	static const char *const kinds[] = {"qp", "cq", "mr", "pd", "cm_id", "srq"};
+	unsigned int n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		char cmd[128], line[64];
+		FILE *f;
+
+		snprintf(cmd, sizeof(cmd), "rdma resource show %s | grep -c 'pid %d '", kinds[i],
+			 (int)getpid());
+		f = popen(cmd, "r");
+		if (f && fgets(line, sizeof(line), f))
+			n += (unsigned int)strtoul(line, NULL, 10);
+		if (f)
+			pclose(f);
+	}
+	return n;
 }

@@ -90,6 +90,7 @@ int rig_turn(struct rig *r);
 bool rig_until(struct rig *r, bool (*cond)(void *arg), void *arg);
 bool rig_connected(struct rig_end *e);
 bool rig_wait_closed(struct rig_end *e);
+bool rig_wait_all_closed(struct rig *r);
 void rig_forget(struct rig *r, struct rig_end *e); /* destroys */
 void rig_forget_closed(struct rig *r);
 /* false: no slot now. Waits for its turn otherwise. */
@@ -98,5 +99,8 @@ void rig_send_wait(struct rig_end *e, const struct rig_msg *m, const void *data,
 		   uint32_t data_bytes);
 void rig_fill(char *p, size_t bytes, unsigned int seed);
 bool rig_same(const char *p, size_t bytes, unsigned int seed);
+/* What must not grow: descriptors of the process, and its RDMA objects in the kernel. */
+unsigned int rig_open_fds(void);
+unsigned int rig_kernel_objects(void);
 
 #endif
