@@ -15,6 +15,7 @@
 #define VERIFY_DEFAULT_BYTES (1ull << 30)
 
 static volatile sig_atomic_t is_interrupted;
+static atomic_bool has_failed; /* the session, for good: no job goes on */
 
 static void on_signal(int sig)
 {
@@ -36,12 +37,12 @@ static double cpu_us(const struct timeval *tv)
 	return (double)tv->tv_sec * 1e6 + (double)tv->tv_usec;
 }
 
-/* May be cut short by Ctrl-C. */
+/* May be cut short by Ctrl-C, and by the end of the session: nothing is left to measure. */
 static void pause_ms(uint32_t ms)
 {
 	uint64_t end = now_ns() + ms * NS_PER_MS;
 
-	while (!is_interrupted && now_ns() < end)
+	while (!is_interrupted && !atomic_load(&has_failed) && now_ns() < end)
 		usleep((useconds_t)MIN((end - now_ns()) / NS_PER_US + 1, 100000ull));
 }
 
@@ -50,7 +51,9 @@ static void on_event(void *arg, const struct brp_event *ev)
 {
 	const struct perf_options *opt = arg;
 
-	if (ev->kind != BRP_EVENT_FAILED)
+	if (ev->kind == BRP_EVENT_FAILED)
+		atomic_store(&has_failed, true);
+	else
 		fprintf(stderr, "brp-perf: %s: %s\n", opt->uri, ev->text);
 }
 
