@@ -56,7 +56,7 @@ e2e_cleanup() {
 	for dev in "${loops[@]}"; do
 		losetup -d "$dev" 2>/dev/null || true
 	done
-	if ((status != 0 && status != 77)) && [ -n "$target_log" ]; then
+	if ((status != 0 && status != 77)) && [ -f "$target_log" ]; then
 		echo "-- the target said:"
 		tail -n 30 "$target_log"
 	fi
