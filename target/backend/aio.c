@@ -180,11 +180,14 @@ static void complete(struct aio_queue *q, const struct io_event *ev)
 	bk_finish(&q->queue, r, result);
 }
 
-/* head is ours to move, tail is the kernel's: it is stored after the events, and head after we have
- * read them. */
+/*
+ * head is ours to move, tail is the kernel's: it is stored after the events, and head after we have
+ * read them. head is read atomically for ThreadSanitizer only: the kernel may have put the ring
+ * where the one of a queue was that another thread has destroyed, and TSan does not see it do so.
+ */
 static void reap_ring(struct aio_queue *q, struct aio_ring *ring)
 {
-	unsigned int head = ring->head;
+	unsigned int head = __atomic_load_n(&ring->head, __ATOMIC_RELAXED);
 	unsigned int tail = atomic_load_explicit(&ring->tail, memory_order_acquire);
 
 	while (head != tail) {
