@@ -1,7 +1,6 @@
 #!/bin/bash
 # Digests on TCP: who gets them, and a proxy that flips bits on the way: noticed, counted, never delivered.
 # transports: tcp
-# quick: tcp
 # time: 60
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
