@@ -152,9 +152,7 @@ void serve_resize(struct server *s, uint64_t size_bytes)
 		log_warning("%s: %s cannot change the size of a device in use here: disconnect and "
 			    "connect to see the new one",
 			    s->entry.name, s->ops->name);
-	else
-		log_error("%s: the new size cannot be told to the kernel: %s", s->entry.name,
-			  strerror(-err));
+	/* Other errors were logged by the front end. */
 }
 
 int serve_in_use(const struct server *s, char *why, size_t why_bytes)

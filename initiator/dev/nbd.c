@@ -250,15 +250,6 @@ static int nbd_create(const struct front_config *c, struct front **ret_front)
 	return 0;
 }
 
-static int nbd_resize(struct front *front, uint64_t size_bytes)
-{
-	int err = nbd_netlink_resize(front->id, size_bytes);
-
-	if (err)
-		log_error("%s: the new size: %s", front->path, strerror(-err));
-	return err;
-}
-
 /* The mark of a device; kernels before 5.14 keep none, and we leave those devices alone. */
 static int read_mark(int number, char mark[OWNER_BYTES])
 {
@@ -274,6 +265,18 @@ static int read_mark(int number, char mark[OWNER_BYTES])
 	err = n < 0 ? -errno : 0;
 	close(fd);
 	mark[MAX(n, 0)] = '\0';
+	mark[strcspn(mark, "\n")] = '\0';
+	return err;
+}
+
+static int nbd_resize(struct front *front, uint64_t size_bytes)
+{
+	char mark[OWNER_BYTES];
+	bool has_mark = read_mark(front->id, mark) == 0;
+	int err = nbd_netlink_resize(front->id, has_mark ? mark : NULL, size_bytes);
+
+	if (err)
+		log_error("%s: the new size: %s", front->path, strerror(-err));
 	return err;
 }
 

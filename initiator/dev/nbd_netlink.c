@@ -173,7 +173,8 @@ int nbd_netlink_disconnect(int number)
 	return call_run(&c);
 }
 
-int nbd_netlink_resize(int number, uint64_t size_bytes)
+/* A device with a mark is changed only by who tells it (nbd_genl_reconfigure() in the kernel). */
+int nbd_netlink_resize(int number, const char *mark, uint64_t size_bytes)
 {
 	struct call c;
 	int err = call_begin(&c, NBD_CMD_RECONFIGURE);
@@ -181,6 +182,7 @@ int nbd_netlink_resize(int number, uint64_t size_bytes)
 	if (err)
 		return err;
 	if (nla_put_u32(c.msg, NBD_ATTR_INDEX, (uint32_t)number) < 0 ||
+	    (mark && nla_put_string(c.msg, NBD_ATTR_BACKEND_IDENTIFIER, mark) < 0) ||
 	    nla_put_u64(c.msg, NBD_ATTR_SIZE_BYTES, size_bytes) < 0) {
 		call_end(&c);
 		return -EMSGSIZE;

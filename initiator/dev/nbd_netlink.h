@@ -20,6 +20,7 @@ int nbd_netlink_probe(void);
 /* A device that nobody uses; its number. */
 int nbd_netlink_connect(const struct nbd_setup *s);
 int nbd_netlink_disconnect(int number);
-int nbd_netlink_resize(int number, uint64_t size_bytes);
+/* mark: the one it was connected with; NULL where the kernel has kept none. */
+int nbd_netlink_resize(int number, const char *mark, uint64_t size_bytes);
 
 #endif
