@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/log.h"
 #include "common/strparse.h"
 #include "common/util.h"
 #include "initiator/ctl/config.h"
@@ -48,8 +49,9 @@ struct all {
 	const struct all_args *args;
 	struct config config;
 	enum outcome outcomes[CONFIG_MAX];
-	json_t *devices; /* of those that are connected */
-	int status;      /* the first failure's */
+	bool is_told[CONFIG_MAX]; /* why it did not connect at first */
+	json_t *devices;          /* of those that are connected */
+	int status;               /* the first failure's */
 };
 
 static int take_label(struct all_args *a, const char *label)
@@ -121,8 +123,20 @@ static bool is_passing(int err)
 	return code == CTL_UNREACHABLE || code == CTL_NOT_FOUND;
 }
 
-static enum outcome try_one(struct all *all, const struct config_volume *v, bool is_last)
+/* Once for each volume: a boot that waits must not leave its operator guessing. */
+static void tell_retry(struct all *all, unsigned int index, const char *why)
 {
+	const struct config_volume *v = all->config.volumes[index];
+
+	if (!all->is_told[index])
+		log_warning("connect-all: %s: [%s]: %s; tried again for %u s", v->place, v->label,
+			    why, (all->args->retry_ms + 999) / 1000);
+	all->is_told[index] = true;
+}
+
+static enum outcome try_one(struct all *all, unsigned int index, bool is_last)
+{
+	const struct config_volume *v = all->config.volumes[index];
 	struct reg_entry e;
 	char why[1024] = "";
 	int err;
@@ -133,8 +147,10 @@ static enum outcome try_one(struct all *all, const struct config_volume *v, bool
 		add_device(all, v, &e);
 		return DONE;
 	}
-	if (!is_last && is_passing(err))
+	if (!is_last && is_passing(err)) {
+		tell_retry(all, index, why);
 		return PENDING;
+	}
 	code = ctl_fail(err, "connect-all: %s: [%s]: %s", v->place, v->label, why);
 	all->status = all->status ? all->status : code;
 	return FAILED;
@@ -147,7 +163,7 @@ static bool pass(struct all *all, bool is_last)
 
 	for (unsigned int i = 0; i < all->config.n; i++) {
 		if (all->outcomes[i] == PENDING)
-			all->outcomes[i] = try_one(all, all->config.volumes[i], is_last);
+			all->outcomes[i] = try_one(all, i, is_last);
 		is_left |= all->outcomes[i] == PENDING;
 	}
 	return is_left;

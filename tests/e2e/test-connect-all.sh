@@ -88,6 +88,10 @@ port=$target_port
 stop_target
 start_client later env BRP_RUN_DIR="$BRP_RUN_DIR" timeout 60 "$fake_initiator" connect-all --config "$conf" --retry 40
 later_pid=$client_pid
+is_told() {
+	[ "$(grep -c 'tried again for 40 s' "$tmp/later.log")" = 2 ]
+}
+wait_for 20 is_told || bad "nobody is told what is waited for: $(<"$tmp/later.log")"
 launch_target --dev ram:16M,name=a --dev ram:16M,name=b --listen "tcp://$BRP_TEST_ADDRESS:$port"
 finish_client later "$later_pid" 50 0
 [ "$(fake list | grep -c ' live$')" = 2 ] || bad "they are not connected: $(fake list)"
