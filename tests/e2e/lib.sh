@@ -285,8 +285,7 @@ one_line() {
 make_loop() {
 	[ "$(id -u)" = 0 ] || cannot "loop devices need root"
 	modprobe loop 2>/dev/null || true
-	loop_dev=$(losetup -f 2>/dev/null) || cannot "no loop devices here"
-	losetup "$loop_dev" "$1" 2>/dev/null || cannot "loop devices cannot be set up here"
+	loop_dev=$(losetup --show -f "$1" 2>/dev/null) || cannot "no loop devices can be set up here"
 	loops+=("$loop_dev")
 }
 

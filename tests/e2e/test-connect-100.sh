@@ -2,6 +2,7 @@
 # Connecting and disconnecting again and again leaves no process, device, file or descriptor behind.
 # transports: tcp rdma
 # time: 240
+# alone: counts the devices of the machine
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/e2e/cli-lib.sh
@@ -22,7 +23,7 @@ same_devices() {
 	[ "$(devices | wc -l)" -le "$nr_devices" ]
 }
 
-rounds=$(scale 96)
+rounds=$(scale 100)
 start_target --dev ram:16M,name=a --dev ram:16M,name=b
 nr_devices=$(devices | wc -l)
 for ((i = 0; i < rounds; i++)); do

@@ -3,6 +3,7 @@
 # transports: tcp
 # quick: tcp
 # time: 90
+# alone: counts the devices of the machine
 # shellcheck disable=SC2034 # for device-lib.sh
 front=fuse
 # shellcheck source=tests/e2e/lib.sh
