@@ -44,7 +44,7 @@ device_cleanup() {
 	done
 	mounts=()
 	timeout 20 "$initiator" disconnect-all --force >/dev/null 2>&1 || true
-	for pid in $(our_processes); do
+	for pid in $(our_processes 'brp-initiator'); do
 		kill -KILL "$pid" 2>/dev/null || true
 	done
 	# What those left behind.
@@ -52,7 +52,8 @@ device_cleanup() {
 	timeout 10 "$fake_initiator" list >/dev/null 2>&1 || true
 }
 
-# Supervisors and serving processes of this test: they have its registry in their environment.
+# Supervisors and serving processes of this test, or those whose command matches: they have its registry in their
+# environment.
 our_processes() {
 	local env pid
 
@@ -60,7 +61,7 @@ our_processes() {
 		pid=${env%/environ}
 		pid=${pid#/proc/}
 		tr '\0' '\n' 2>/dev/null <"$env" | grep -qx "BRP_RUN_DIR=$BRP_RUN_DIR" || continue
-		tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qE '^@brp-initiator ' && echo "$pid"
+		tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qE -- "${1:-^@brp-initiator }" && echo "$pid"
 	done
 	return 0
 }

@@ -383,7 +383,7 @@ static bool check_no_leaks(void)
 {
 	unsigned int objects = kernel_objects(), fds = open_fds();
 
-	for (int i = 0; i < 200; i++) {
+	for (int i = 0; i < 100; i++) {
 		struct pair p;
 
 		CHECK(pair_open(&p));
@@ -460,7 +460,7 @@ static bool check_killed_peer(void)
 /* The initiator's process: depth 1, sleeping on both sides. */
 static int pinger(void)
 {
-	const unsigned int n = 5000;
+	const unsigned int n = 1000;
 	struct pair p = {0};
 	uint64_t start_ns;
 

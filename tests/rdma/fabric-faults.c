@@ -14,6 +14,9 @@
 #include "common/log.h"
 #include "tests/rdma/rig.h"
 
+/* Little, as it is registered anew for every session. */
+#define AREA_BYTES (2u << 20)
+
 static const char *failing; /* function */
 static unsigned int countdown;
 
@@ -203,7 +206,7 @@ static bool rest_and_go_on(struct wait *w)
 /* Returns false when something hangs. */
 static bool session(void)
 {
-	struct rig r = {0};
+	struct rig r = {.area_bytes = AREA_BYTES};
 	struct rig_end *e = NULL;
 	struct wait w = {.rig = &r, .want = 30};
 	bool good = true;

@@ -397,12 +397,14 @@ int rig_start(struct rig *r, const char *fabric, const char *address)
 		RIG_DATA_BYTES,
 		RIG_DEPTH,
 	};
-	r->target_area = map(RIG_AREA_BYTES);
-	r->initiator_area = map(RIG_AREA_BYTES);
-	rc = fabric_mem_register(r->fabric, r->target_area, RIG_AREA_BYTES, FABRIC_MEM_LOCAL,
+	if (!r->area_bytes)
+		r->area_bytes = RIG_AREA_BYTES;
+	r->target_area = map(r->area_bytes);
+	r->initiator_area = map(r->area_bytes);
+	rc = fabric_mem_register(r->fabric, r->target_area, r->area_bytes, FABRIC_MEM_LOCAL,
 				 &r->target_mem);
 	if (!rc)
-		rc = fabric_mem_register(r->fabric, r->initiator_area, RIG_AREA_BYTES,
+		rc = fabric_mem_register(r->fabric, r->initiator_area, r->area_bytes,
 					 FABRIC_MEM_REMOTE_WRITE | FABRIC_MEM_REMOTE_READ,
 					 &r->initiator_mem);
 	if (rc)
@@ -424,9 +426,9 @@ void rig_stop(struct rig *r)
 	fabric_mem_unregister(r->target_mem);
 	fabric_mem_unregister(r->initiator_mem);
 	if (r->target_area)
-		munmap(r->target_area, RIG_AREA_BYTES);
+		munmap(r->target_area, r->area_bytes);
 	if (r->initiator_area)
-		munmap(r->initiator_area, RIG_AREA_BYTES);
+		munmap(r->initiator_area, r->area_bytes);
 	fabric_destroy(r->fabric);
 	*r = (struct rig){0};
 }

@@ -14,7 +14,7 @@
 
 #define RIG_DEPTH      256u
 #define RIG_DATA_BYTES (1u << 20)
-#define RIG_AREA_BYTES (64u << 20)
+#define RIG_AREA_BYTES (64u << 20) /* unless told otherwise */
 #define RIG_MAX_ENDS   512
 
 enum rig_op {
@@ -67,6 +67,7 @@ struct rig {
 	struct sockaddr_in addr;
 	struct fabric_params target_params;
 	struct fabric_params initiator_params;
+	size_t area_bytes; /* of each of these; 0 at the start: RIG_AREA_BYTES */
 	char *target_area;
 	char *initiator_area;
 	struct fabric_mem *target_mem;
