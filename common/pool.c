@@ -181,12 +181,11 @@ void pool_task_init(struct pool *p, struct pool_task *t, bool (*run)(struct pool
 /* Events carry the task, and in the lowest bit of its address whether they are rare ones. */
 #define RARE_BIT ((uintptr_t)1)
 
+#define ALL_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+
 static int add_fd(struct pool_task *t, int fd, uintptr_t bit)
 {
-	struct epoll_event ev = {
-		.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
-		.data.u64 = (uintptr_t)t | bit,
-	};
+	struct epoll_event ev = {.events = ALL_EVENTS, .data.u64 = (uintptr_t)t | bit};
 
 	if (epoll_ctl(t->pool->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0)
 		return -errno;
@@ -213,6 +212,16 @@ bool pool_task_take_rare(struct pool_task *t)
 void pool_task_del_fd(struct pool_task *t, int fd)
 {
 	epoll_ctl(t->pool->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+}
+
+/* What remains, errors and hang-ups, an eventfd does not have. The change back looks at the source
+ * at once. Neither can fail for one that is there. */
+void pool_task_mute_fd(struct pool_task *t, int fd, bool is_muted)
+{
+	struct epoll_event ev = {.events = is_muted ? EPOLLET : ALL_EVENTS,
+				 .data.u64 = (uintptr_t)t};
+
+	epoll_ctl(t->pool->epoll_fd, EPOLL_CTL_MOD, fd, &ev);
 }
 
 void pool_task_wake(struct pool_task *t)

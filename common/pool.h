@@ -70,6 +70,9 @@ int pool_task_add_fd(struct pool_task *t, int fd);
 int pool_task_add_rare_fd(struct pool_task *t, int fd);
 bool pool_task_take_rare(struct pool_task *t);
 void pool_task_del_fd(struct pool_task *t, int fd);
+/* A source that was added with pool_task_add_fd(): muted, it does not make the task run. If it is
+ * ready when it is heard again, it does so then. */
+void pool_task_mute_fd(struct pool_task *t, int fd, bool is_muted);
 
 /* run() will be called (again) after this call began. Any thread, any number of times; the caller
  * makes sure that t has not ended (mostly: holds the lock under which the owner unpublishes the

@@ -13,6 +13,8 @@
 #include "target/session.h"
 #include "target/ticker.h"
 
+/* So many passes in a row that left nothing in the device, and it is taken to finish inline. */
+#define INLINE_PASSES 64u
 /* Passes before a busy connection lets others of its thread have a turn. */
 #define MAX_PASSES 16
 /* Our messages under way; RESPONSEs beyond that wait and grow fuller. */
@@ -362,6 +364,25 @@ static void note_moving(struct conn *c)
 	atomic_store_explicit(&c->is_deaf, is_deaf, memory_order_relaxed);
 }
 
+/*
+ * A device that finishes everything within io_submit() signals what this pass has reaped already:
+ * each time a wake-up for nothing. Its descriptor is muted then, and heard again as soon as
+ * anything stays in the device.
+ */
+static void note_in_device(struct conn *c)
+{
+	bool is_inline = !bk_in_flight(c->queue);
+	int fd = bk_queue_fd(c->queue);
+
+	if (fd < 0)
+		return;
+	c->nr_inline = is_inline ? MIN(c->nr_inline + 1, INLINE_PASSES) : 0;
+	if (unlikely(c->is_device_muted != (c->nr_inline == INLINE_PASSES))) {
+		c->is_device_muted = !c->is_device_muted;
+		pool_task_mute_fd(&c->task, fd, c->is_device_muted);
+	}
+}
+
 /* One pass: hear, work, answer. True when there may be more to do at once. */
 static bool pass(struct conn *c)
 {
@@ -377,6 +398,8 @@ static bool pass(struct conn *c)
 	if (unlikely(c->owed_events))
 		pay_events(c);
 	requests_progress(c);
+	if (c->queue)
+		note_in_device(c);
 	/* What is only being pushed the orderly close sees out. */
 	if (unlikely(c->is_draining) && c->requests.nr_busy == c->requests.nr_pushes)
 		conn_close(c, c->goodbye, goodbye_text(c->goodbye));

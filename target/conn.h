@@ -95,6 +95,8 @@ struct conn {
 	struct brp_login login; /* GREETED, ADMITTING: what was asked for */
 	struct brp_limits limits;
 	struct bk_queue *queue; /* READY and after */
+	unsigned int nr_inline; /* passes in a row that left nothing in the device */
+	bool is_device_muted;   /* its descriptor does not wake us */
 	struct request_table requests;
 };
 

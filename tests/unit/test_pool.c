@@ -337,6 +337,33 @@ Test(pool, never_started)
 	pool_destroy(NULL);
 }
 
+Test(pool, muted_source_is_silent_until_heard)
+{
+	struct pool *p = new_pool(2, 0);
+	struct counter muted;
+	struct counter other;
+
+	counter_init(p, &muted, true);
+	counter_init(p, &other, true);
+	cr_assert(pool_start(p) == 0);
+	signal_fd(muted.fd);
+	wait_for(atomic_load(&muted.sum) == 1);
+	usleep(20000); /* having been read it became writable: an event, too */
+
+	pool_task_mute_fd(&muted.task, muted.fd, true);
+	signal_fd(muted.fd);
+	signal_fd(other.fd); /* comes later and is seen */
+	wait_for(atomic_load(&other.sum) == 1);
+	usleep(20000);
+	cr_assert(muted.sum == 1);
+
+	pool_task_mute_fd(&muted.task, muted.fd, false);
+	wait_for(atomic_load(&muted.sum) == 2);
+	signal_fd(muted.fd);
+	wait_for(atomic_load(&muted.sum) == 3);
+	pool_destroy(p);
+}
+
 /* ---- fairness -------------------------------------------------------------------------------- */
 
 /* Tasks that wake themselves do not starve the events of others, not even on one thread. */
