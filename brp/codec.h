@@ -80,6 +80,7 @@ struct brp_limits {
 	uint32_t in_capsule_bytes;
 	uint64_t size_blocks;
 	uint32_t volume_flags; /* BRP_VOL_*; READ_ONLY also when the login was read-only */
+	bool has_read_data;    /* BRP_FEATURE_READ_DATA: a RESPONSE may hold data */
 };
 
 /*
@@ -101,12 +102,16 @@ enum brp_status_code brp_check_request(const struct brp_request *r, const struct
 uint32_t brp_request_data_bytes(const struct brp_request *r, const struct brp_limits *lim);
 
 /* RESPONSE, likewise built in place: completions at buf + BRP_HEADER_BYTES + i *
- * BRP_COMPLETION_BYTES. */
+ * BRP_COMPLETION_BYTES, data_bytes of data in all behind them. */
 void brp_encode_completion(void *at, const struct brp_completion *c);
-void brp_encode_response_header(void *buf, uint32_t epoch, uint16_t count);
-/* Returns the number of completions; ret_completions has room for BRP_MAX_RESPONSES. -EPROTO as
- * above. */
-int brp_decode_response(const void *buf, size_t len, uint32_t epoch,
+void brp_encode_response_header(void *buf, uint32_t epoch, uint16_t count, uint32_t data_bytes);
+/*
+ * Returns the number of completions; ret_completions has room for BRP_MAX_RESPONSES. -EPROTO as
+ * above. After success all data_bytes at data_offset are inside the message, belong to one
+ * completion alone, have status OK, and are whole blocks within the data limit. Only the caller
+ * knows the requests: that the tag is one of a READ in flight of just that length.
+ */
+int brp_decode_response(const void *buf, size_t len, const struct brp_limits *lim,
 			struct brp_completion *ret_completions);
 
 /*

@@ -185,31 +185,59 @@ void brp_encode_completion(void *at, const struct brp_completion *c)
 	w->tag = brp_put32(c->tag);
 	w->status = brp_put16(c->status);
 	memset(w->reserved, 0, sizeof(w->reserved));
+	w->data_bytes = brp_put32(c->data_bytes);
+	w->data_offset = brp_put32(c->data_offset);
 }
 
-void brp_encode_response_header(void *buf, uint32_t epoch, uint16_t count)
+void brp_encode_response_header(void *buf, uint32_t epoch, uint16_t count, uint32_t data_bytes)
 {
-	uint32_t len = BRP_HEADER_BYTES + count * BRP_COMPLETION_BYTES;
+	uint32_t len = BRP_HEADER_BYTES + count * BRP_COMPLETION_BYTES + data_bytes;
 
 	brp_put_header(buf, BRP_MSG_RESPONSE, count, len, epoch);
 }
 
-int brp_decode_response(const void *buf, size_t len, uint32_t epoch,
+static void get_completion(const struct brp_wire_completion *w, struct brp_completion *c)
+{
+	c->tag = brp_get32(w->tag);
+	c->status = brp_get16(w->status);
+	c->data_bytes = brp_get32(w->data_bytes);
+	c->data_offset = brp_get32(w->data_offset);
+}
+
+/* Data of a READ, if any, just at *at, which moves on behind it. Keeps *at <= len. */
+static bool read_data_in_step(const struct brp_completion *c, const struct brp_limits *lim,
+			      size_t len, size_t *at)
+{
+	if (c->data_bytes == 0)
+		return c->data_offset == 0;
+	if (!lim->has_read_data || c->status != BRP_ST_OK || c->data_bytes % lim->block_bytes ||
+	    c->data_bytes > lim->max_transfer_bytes)
+		return false;
+	if (c->data_offset != *at || c->data_bytes > len - *at)
+		return false;
+	*at += c->data_bytes;
+	return true;
+}
+
+int brp_decode_response(const void *buf, size_t len, const struct brp_limits *lim,
 			struct brp_completion *ret_completions)
 {
 	const uint8_t *b = buf;
 	const struct brp_wire_completion *w;
-	int count = entry_count(buf, len, BRP_MSG_RESPONSE, epoch, BRP_MAX_RESPONSES,
+	int count = entry_count(buf, len, BRP_MSG_RESPONSE, lim->epoch, BRP_MAX_RESPONSES,
 				BRP_COMPLETION_BYTES);
+	size_t at;
 
-	if (count < 0 || len != BRP_HEADER_BYTES + (size_t)count * BRP_COMPLETION_BYTES)
+	if (count < 0 || len > BRP_MAX_INITIATOR_MSG_BYTES)
 		return -EPROTO;
 	w = (const struct brp_wire_completion *)(b + BRP_HEADER_BYTES);
+	at = BRP_HEADER_BYTES + (size_t)count * BRP_COMPLETION_BYTES;
 	for (int i = 0; i < count; i++) {
-		if (!BRP_RESERVED_OK(w[i].reserved))
+		struct brp_completion *c = &ret_completions[i];
+
+		get_completion(&w[i], c);
+		if (!BRP_RESERVED_OK(w[i].reserved) || !read_data_in_step(c, lim, len, &at))
 			return -EPROTO;
-		ret_completions[i].tag = brp_get32(w[i].tag);
-		ret_completions[i].status = brp_get16(w[i].status);
 	}
-	return count;
+	return at == len ? count : -EPROTO;
 }

@@ -68,7 +68,8 @@ enum brp_op {
 };
 
 /* Feature bits of HELLO, 4.1. */
-#define BRP_FEATURE_DIGEST 0x01u
+#define BRP_FEATURE_DIGEST    0x01u
+#define BRP_FEATURE_READ_DATA 0x02u
 
 /* Request flags, 5.1. */
 #define BRP_REQ_FUA        0x01u
@@ -223,6 +224,8 @@ struct brp_request {
 struct brp_completion {
 	uint32_t tag;
 	uint16_t status;
+	uint32_t data_bytes;  /* of a READ, inside the message; 0: none */
+	uint32_t data_offset; /* of them from the start of the message; 0 without */
 };
 
 struct brp_keepalive {

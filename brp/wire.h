@@ -228,12 +228,16 @@ static_assert(BRP_REQUEST_BYTES == 32, "proto.h and wire.h agree");
 struct brp_wire_completion {
 	brp_le32 tag;
 	brp_le16 status;
-	uint8_t reserved[10];
+	uint8_t reserved[2];
+	brp_le32 data_bytes;
+	brp_le32 data_offset;
 };
 BRP_WIRE_SIZE(struct brp_wire_completion, 16);
 BRP_WIRE_AT(struct brp_wire_completion, tag, 0);
 BRP_WIRE_AT(struct brp_wire_completion, status, 4);
 BRP_WIRE_AT(struct brp_wire_completion, reserved, 6);
+BRP_WIRE_AT(struct brp_wire_completion, data_bytes, 8);
+BRP_WIRE_AT(struct brp_wire_completion, data_offset, 12);
 static_assert(BRP_COMPLETION_BYTES == 16, "proto.h and wire.h agree");
 
 /* 6.1 */

@@ -19,6 +19,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include <sys/epoll.h>
 
@@ -81,6 +82,7 @@ static void set_limits(struct brp_queue *q, const struct brp_login_reply *m)
 		.in_capsule_bytes = m->in_capsule_bytes,
 		.size_blocks = m->size_blocks,
 		.volume_flags = flags,
+		.has_read_data = q->conn->hello.features & BRP_FEATURE_READ_DATA,
 	};
 	q->keepalive_ns = m->keepalive_ms * NS_PER_MS;
 	q->next_tick_ns = 0;
@@ -243,14 +245,21 @@ static struct ini_slot *find_sent(struct brp_queue *q, uint32_t tag)
 	return slot;
 }
 
-/* False: the connection is no good any more. */
-static bool answered(struct brp_queue *q, const struct brp_completion *completion)
+/* False: the connection is no good any more. msg: the RESPONSE with the data of READs. */
+static bool answered(struct brp_queue *q, const struct brp_completion *completion, const char *msg)
 {
 	const struct ini_slot *slot = find_sent(q, completion->tag);
 
 	if (unlikely(!slot)) {
 		ini_conn_protocol_error(q->conn, "completion of a tag not in flight");
 		return false;
+	}
+	if (completion->data_bytes > 0) {
+		if (unlikely(slot->op != BRP_OP_READ || slot->bytes != completion->data_bytes)) {
+			ini_conn_protocol_error(q->conn, "data that no READ asked for");
+			return false;
+		}
+		memcpy(slot->buf, msg + completion->data_offset, slot->bytes);
 	}
 	if (q->dirt.is_tracked && completion->status == BRP_ST_OK &&
 	    unlikely(!ini_stable_answered(q, slot))) {
@@ -267,7 +276,7 @@ static bool answered(struct brp_queue *q, const struct brp_completion *completio
 void ini_queue_response(struct brp_queue *q, const void *buf, uint32_t bytes)
 {
 	struct brp_completion completions[BRP_MAX_RESPONSES];
-	int n = brp_decode_response(buf, bytes, q->limits.epoch, completions);
+	int n = brp_decode_response(buf, bytes, &q->limits, completions);
 
 	if (n < 0) {
 		ini_conn_protocol_error(q->conn, "malformed RESPONSE");
@@ -275,7 +284,7 @@ void ini_queue_response(struct brp_queue *q, const void *buf, uint32_t bytes)
 	}
 	ini_count(&q->stats.responses, 1);
 	for (int i = 0; i < n; i++) {
-		if (unlikely(!answered(q, &completions[i])))
+		if (unlikely(!answered(q, &completions[i], buf)))
 			return;
 	}
 }

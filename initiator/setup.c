@@ -21,10 +21,13 @@ static void no_slot(struct ini_conn *c)
 static uint64_t features_wanted(const struct ini_conn *c, bool is_required)
 {
 	int digest = c->session->opt.digest;
+	uint64_t features = 0;
 
-	if (!fabric_conn_has_digest(c->fabric))
-		return 0;
-	return digest == 1 || (digest == -1 && !is_required) ? BRP_FEATURE_DIGEST : 0;
+	if (fabric_conn_has_digest(c->fabric) && (digest == 1 || (digest == -1 && !is_required)))
+		features |= BRP_FEATURE_DIGEST;
+	if (!fabric_conn_is_stream(c->fabric) && !is_required)
+		features |= BRP_FEATURE_READ_DATA;
+	return features;
 }
 
 void ini_setup_hello(struct ini_conn *c)
@@ -78,13 +81,13 @@ static void refused_hello(struct ini_conn *c, const struct brp_hello_reply *m)
 {
 	struct ini_error *e = &c->why;
 	const char *peer = fabric_conn_peer(c->fabric);
+	bool is_ours = features_wanted(c, false) & BRP_FEATURE_DIGEST;
 	int err = brp_status_to_errno(m->status);
 
 	if (m->status == BRP_ST_BAD_VERSION && m->version == BRP_VERSION)
 		ini_error_set(e, err, "%s %s digests (brp-target --digest), and this side %s", peer,
-			      features_wanted(c, false) ? "does not do" : "requires",
-			      features_wanted(c, false) ? "insists on them"
-							: "was told to do without");
+			      is_ours ? "does not do" : "requires",
+			      is_ours ? "insists on them" : "was told to do without");
 	else if (m->status == BRP_ST_BAD_VERSION)
 		ini_error_set(e, err, "%s speaks BRP version %u, this program version %u", peer,
 			      m->version, BRP_VERSION);

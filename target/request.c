@@ -257,7 +257,7 @@ static void send_answers(struct conn *c)
 			untag(r);
 			release(r);
 		}
-		brp_encode_response_header(buf, c->limits.epoch, (uint16_t)n);
+		brp_encode_response_header(buf, c->limits.epoch, (uint16_t)n, 0);
 		fabric_msg_commit(c->fc, bytes, NULL, 0);
 	}
 }

@@ -181,8 +181,41 @@ static inline size_t sample_response(uint8_t *buf)
 	sample_completions(c);
 	for (size_t i = 0; i < SAMPLE_COMPLETIONS; i++)
 		brp_encode_completion(buf + BRP_HEADER_BYTES + i * BRP_COMPLETION_BYTES, &c[i]);
-	brp_encode_response_header(buf, SAMPLE_EPOCH_LOW, SAMPLE_COMPLETIONS);
+	brp_encode_response_header(buf, SAMPLE_EPOCH_LOW, SAMPLE_COMPLETIONS, 0);
 	return 64;
+}
+
+/* sample_limits() with BRP_FEATURE_READ_DATA. */
+static inline struct brp_limits sample_read_data_limits(void)
+{
+	struct brp_limits lim = sample_limits();
+
+	lim.has_read_data = true;
+	return lim;
+}
+
+#define SAMPLE_DATA_COMPLETIONS 4
+
+static inline void sample_data_completions(struct brp_completion *c)
+{
+	c[0] = (struct brp_completion){0x00010000, BRP_ST_OK, 512, 80};
+	c[1] = (struct brp_completion){0x0002007f, BRP_ST_IO_ERROR};
+	c[2] = (struct brp_completion){0x00030003, BRP_ST_OK};
+	c[3] = (struct brp_completion){0xffff0001, BRP_ST_OK, 1024, 592};
+}
+
+/* The whole of golden/response_data.hex; buf has room for 1616 bytes. */
+static inline size_t sample_response_data(uint8_t *buf)
+{
+	struct brp_completion c[SAMPLE_DATA_COMPLETIONS];
+
+	sample_data_completions(c);
+	for (size_t i = 0; i < SAMPLE_DATA_COMPLETIONS; i++)
+		brp_encode_completion(buf + BRP_HEADER_BYTES + i * BRP_COMPLETION_BYTES, &c[i]);
+	memset(buf + 80, 0xcc, 512);
+	memset(buf + 592, 0xdd, 1024);
+	brp_encode_response_header(buf, SAMPLE_EPOCH_LOW, SAMPLE_DATA_COMPLETIONS, 1536);
+	return 1616;
 }
 
 static inline struct brp_event_msg sample_event(void)
@@ -249,7 +282,7 @@ static inline bool same_request(const struct brp_request *a, const struct brp_re
 
 static inline bool same_completion(const struct brp_completion *a, const struct brp_completion *b)
 {
-	return SAME(tag) && SAME(status);
+	return SAME(tag) && SAME(status) && SAME(data_bytes) && SAME(data_offset);
 }
 
 static inline bool same_event(const struct brp_event_msg *a, const struct brp_event_msg *b)

@@ -144,6 +144,11 @@ bool fabric_conn_has_digest(const struct fabric_conn *c)
 	return c->fabric->has_digest;
 }
 
+bool fabric_conn_is_stream(const struct fabric_conn *c)
+{
+	return c->fabric->is_stream;
+}
+
 int fabric_conn_fds(const struct fabric_conn *c, int ret_fds[FABRIC_MAX_FDS])
 {
 	return c->fabric->ops->fds(c, ret_fds);

@@ -166,6 +166,11 @@ int fabric_enable_digest(struct fabric_conn *c);
 bool fabric_has_digest(const struct fabric *f);
 bool fabric_conn_has_digest(const struct fabric_conn *c); /* the same for its fabric */
 
+/* Whether messages and bulk data are one stream of bytes (tcp): the bytes of a push cost what they
+ * would cost in a message, and a notice costs nothing. Elsewhere a push is a work request of its
+ * own and a notice takes a receive at the peer, as a message does. */
+bool fabric_conn_is_stream(const struct fabric_conn *c);
+
 /* Descriptors to sleep on for readable or edge-triggered readable/writable; constant from
  * connect/accept on. Data comes on the first one, what is rare on the other. */
 #define FABRIC_MAX_FDS 2

@@ -432,6 +432,7 @@ int fabric_fault_create(struct fabric *inner, const struct fabric_fault_plan *pl
 		return -ENOMEM;
 	ff->base.ops = &fault_ops;
 	ff->base.has_digest = inner->has_digest;
+	ff->base.is_stream = inner->is_stream;
 	ff->inner = inner;
 	ff->plan = *plan;
 	*ret_fabric = &ff->base;

@@ -57,6 +57,7 @@ struct fabric_ops {
 struct fabric {
 	const struct fabric_ops *ops;
 	bool has_digest; /* by the implementation */
+	bool is_stream;  /* likewise; see fabric_conn_is_stream() */
 };
 
 struct fabric_mem {

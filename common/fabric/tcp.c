@@ -37,6 +37,7 @@ static int tcp_create(const struct fabric_ops *ops, struct fabric **ret_fabric)
 		return -ENOMEM;
 	f->ops = ops;
 	f->has_digest = true;
+	f->is_stream = true;
 	*ret_fabric = f;
 	return 0;
 }

@@ -45,6 +45,7 @@ void fake_reset(void)
 {
 	fake_config = (struct fake_config){
 		.is_auto = true,
+		.is_stream = true,
 		.hello = {.version = BRP_VERSION,
 			  .max_message_bytes = BRP_MAX_TARGET_MSG_BYTES,
 			  .boot_id = {{1}}},
@@ -269,6 +270,12 @@ bool fabric_conn_has_digest(const struct fabric_conn *c)
 {
 	(void)c;
 	return fake_config.has_digest;
+}
+
+bool fabric_conn_is_stream(const struct fabric_conn *c)
+{
+	(void)c;
+	return fake_config.is_stream;
 }
 
 int fabric_enable_digest(struct fabric_conn *c)
@@ -505,15 +512,25 @@ void fabric_unexpose(struct fabric_conn *c, uint32_t tag)
 
 /* ---- what the target says -------------------------------------------------------------------- */
 
-void fake_respond(struct fabric_conn *c, const struct brp_completion *completions, unsigned int n)
+void fake_respond_data(struct fabric_conn *c, const struct brp_completion *completions,
+		       unsigned int n, const void *data, uint32_t data_bytes)
 {
-	uint8_t buf[BRP_HEADER_BYTES + BRP_MAX_RESPONSES * BRP_COMPLETION_BYTES];
+	uint8_t buf[BRP_MAX_INITIATOR_MSG_BYTES];
+	uint32_t at = BRP_HEADER_BYTES + n * BRP_COMPLETION_BYTES;
 
+	MUST(at + data_bytes <= sizeof(buf));
 	for (unsigned int i = 0; i < n; i++)
 		brp_encode_completion(buf + BRP_HEADER_BYTES + i * BRP_COMPLETION_BYTES,
 				      &completions[i]);
-	brp_encode_response_header(buf, (uint32_t)c->epoch, (uint16_t)n);
-	fake_deliver(c, buf, BRP_HEADER_BYTES + n * BRP_COMPLETION_BYTES);
+	if (data_bytes)
+		memcpy(buf + at, data, data_bytes);
+	brp_encode_response_header(buf, (uint32_t)c->epoch, (uint16_t)n, data_bytes);
+	fake_deliver(c, buf, at + data_bytes);
+}
+
+void fake_respond(struct fabric_conn *c, const struct brp_completion *completions, unsigned int n)
+{
+	fake_respond_data(c, completions, n, NULL, 0);
 }
 
 void fake_respond_one(struct fabric_conn *c, uint32_t tag, uint16_t status)

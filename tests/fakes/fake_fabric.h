@@ -73,6 +73,7 @@ struct fake_config {
 	int refuse_first;  /* so many connections end with -ECONNREFUSED */
 	int expose_error;
 	bool has_digest;      /* of the transport */
+	bool is_stream;       /* likewise */
 	unsigned int lose_at; /* so many events from now a connection is lost instead; 0: never */
 	struct brp_hello_reply hello;
 	struct brp_login_reply login; /* epoch 0: the one asked for */
@@ -96,6 +97,9 @@ void fake_free_slots(struct fabric_conn *c);
 
 /* A RESPONSE with these completions. */
 void fake_respond(struct fabric_conn *c, const struct brp_completion *completions, unsigned int n);
+/* The same with data bytes behind them, as the completions say or not. */
+void fake_respond_data(struct fabric_conn *c, const struct brp_completion *completions,
+		       unsigned int n, const void *data, uint32_t data_bytes);
 void fake_respond_one(struct fabric_conn *c, uint32_t tag, uint16_t status);
 void fake_keepalive(struct fabric_conn *c, uint32_t epoch, uint64_t sequence);
 void fake_goodbye(struct fabric_conn *c, uint32_t epoch, uint16_t status, const char *text);

@@ -4,6 +4,7 @@
 #ifndef FAKE_SESSION_H
 #define FAKE_SESSION_H
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,6 +80,36 @@ static inline struct brp_stats fake_stats(const struct fake_rig *rig)
 
 	cr_assert_eq(brp_queue_stats(rig->q, &stats), 0);
 	return stats;
+}
+
+/* A session that ends with its connection; what reconnecting does is test_recover.c's. */
+static inline struct fake_rig fake_rig_one_connection(void)
+{
+	struct brp_options opt = BRP_OPTIONS_INIT;
+
+	opt.ctrl_loss_tmo_ms = 0;
+	return fake_rig_up(&opt);
+}
+
+/* Of the last request sent. */
+static inline uint32_t fake_last_tag(struct fake_rig *rig)
+{
+	struct brp_request reqs[BRP_MAX_JUMBO_REQUESTS];
+	int n = fake_jumbo(rig->c, fake_nr_jumbos(rig->c) - 1, reqs);
+
+	return reqs[n - 1].tag;
+}
+
+/* io: a request's, which is not in flight any more afterwards. */
+static inline void fake_expect_protocol_error(struct fake_rig *rig, struct fake_io *io)
+{
+	while (brp_poll(rig->q) >= 0)
+		;
+	cr_assert_eq(brp_poll(rig->q), -EPROTO);
+	cr_assert_eq(fake_submit(rig, BRP_READ, 0, 512, io), -ENOTCONN);
+	if (!fake_config.keeps_slots) /* else there was no slot for it */
+		cr_assert_eq(fake_count(rig->c, BRP_MSG_GOODBYE), 1);
+	cr_assert(strstr(brp_session_error(rig->s), "broke the protocol"));
 }
 
 #endif

@@ -19,8 +19,8 @@ GROUPS = {
     "jumbo": ["jumbo"],
     "list": ["list", "list_reply"],
     "login": ["login_name", "login_uuid", "login_reply", "login_refused"],
-    "misc": ["keepalive", "keepalive_reply", "event", "goodbye", "response"],
-    "response": ["response"],
+    "misc": ["keepalive", "keepalive_reply", "event", "goodbye", "response", "response_data"],
+    "response": ["response", "response_data"],
 }
 URIS = [
     "brp+tcp://host/vol",

@@ -123,9 +123,18 @@ static int decode_jumbo(const void *buf, size_t len)
 
 static int decode_response(const void *buf, size_t len)
 {
+	struct brp_limits lim = sample_limits();
 	struct brp_completion c[BRP_MAX_RESPONSES];
 
-	return brp_decode_response(buf, len, SAMPLE_EPOCH_LOW, c);
+	return brp_decode_response(buf, len, &lim, c);
+}
+
+static int decode_response_data(const void *buf, size_t len)
+{
+	struct brp_limits lim = sample_read_data_limits();
+	struct brp_completion c[BRP_MAX_RESPONSES];
+
+	return brp_decode_response(buf, len, &lim, c);
 }
 
 static size_t make_keepalive(uint8_t *buf)
@@ -184,6 +193,8 @@ static size_t make_cm_data(uint8_t *buf)
 /* ---- the tables. Requests of the JUMBO: see sample_requests(); request i is at 16 + 32 * i. -- */
 
 #define REQ(i, offset) (16 + 32 * (i) + (offset))
+/* Byte `b` of completion i of a RESPONSE. */
+#define ANSWER(i, b) (16 + 16 * (i) + (b))
 #define HEADER_BAD                                                                          \
 	{"type 0", BAD, 0, 1, 0}, {"type 13", BAD, 0, 1, 13}, {"type 255", BAD, 0, 1, 255}, \
 		{"a count of 65535", BAD, 2, 2, 65535}, {"length 0", BAD, 4, 4, 0},         \
@@ -418,6 +429,33 @@ static const struct kind kinds[] = {
 	  {"count 0", BAD, 2, 2, 0},
 	  {"count 2 of 3", BAD, 2, 2, 2},
 	  {"count 4 of 3", BAD, 2, 2, 4}}},
+	{"response with data",
+	 sample_response_data,
+	 decode_response_data,
+	 SAMPLE_DATA_COMPLETIONS,
+	 false,
+	 true,
+	 {HEADER_RESERVED, {16 + 6, 2}, {48 + 6, 2}, {64 + 6, 2}},
+	 {HEADER_BAD,
+	  {"another epoch", BAD, 8, 4, SAMPLE_EPOCH_LOW - 1},
+	  {"count 3: one fewer, its bytes nobody's", BAD, 2, 2, 3},
+	  {"count 5: one more, made of data", BAD, 2, 2, 5},
+	  {"data a byte early", BAD, ANSWER(0, 12), 4, 79},
+	  {"data a byte late", BAD, ANSWER(0, 12), 4, 81},
+	  {"data in the completions", BAD, ANSWER(0, 12), 4, 16},
+	  {"data far outside", BAD, ANSWER(0, 12), 4, UINT32_MAX},
+	  {"data length far too much", BAD, ANSWER(0, 8), 4, 0xfffffe00},
+	  {"no whole block", BAD, ANSWER(0, 8), 4, 511},
+	  {"one block more than is there", BAD, ANSWER(3, 8), 4, 1536},
+	  {"data nobody owns", BAD, ANSWER(3, 8), 4, 512},
+	  {"same data twice", BAD, ANSWER(3, 12), 4, 80},
+	  {"gap", BAD, ANSWER(3, 12), 4, 593},
+	  {"order swapped", BAD, ANSWER(0, 12), 4, 592, ANSWER(3, 12), 4, 80},
+	  {"data of a failed request", BAD, ANSWER(0, 4), 2, BRP_ST_IO_ERROR},
+	  {"offset without data", BAD, ANSWER(2, 12), 4, 592},
+	  {"length without an offset", BAD, ANSWER(2, 8), 4, 512},
+	  {"a data length taken away", BAD, ANSWER(0, 8), 4, 0, ANSWER(0, 12), 4, 0},
+	  {"a failed one without data", SAMPLE_DATA_COMPLETIONS, ANSWER(1, 4), 2, 0xbeef}}},
 	{"keepalive",
 	 make_keepalive,
 	 decode_keepalive,
@@ -690,12 +728,46 @@ Test(codec_bad, capsule_of_a_message)
 Test(codec_bad, response_of_65)
 {
 	static uint8_t buf[16 + 65 * 16];
-	struct brp_completion c[BRP_MAX_RESPONSES];
+	struct brp_limits lim = sample_limits();
+	struct brp_completion c[65];
 
-	brp_encode_response_header(buf, 1, 65);
-	cr_expect_eq(brp_decode_response(buf, sizeof(buf), 1, c), BAD);
-	brp_encode_response_header(buf, 1, 64);
-	cr_expect_eq(brp_decode_response(buf, sizeof(buf) - 16, 1, c), 64);
+	brp_encode_response_header(buf, lim.epoch, 65, 0);
+	cr_expect_eq(brp_decode_response(buf, sizeof(buf), &lim, c), BAD);
+	brp_encode_response_header(buf, lim.epoch, 64, 0);
+	cr_expect_eq(brp_decode_response(buf, sizeof(buf) - 16, &lim, c), 64);
+}
+
+/* READ_DATA was not granted: what would be data is reserved. */
+Test(codec_bad, response_with_data_not_granted)
+{
+	struct brp_limits lim = sample_limits();
+	struct brp_completion c[BRP_MAX_RESPONSES];
+	uint8_t buf[4096];
+	size_t len = sample_response_data(buf);
+
+	cr_expect_eq(brp_decode_response(buf, len, &lim, c), BAD);
+	lim.has_read_data = true;
+	cr_expect_eq(brp_decode_response(buf, len, &lim, c), SAMPLE_DATA_COMPLETIONS);
+	lim.block_bytes = 1024;
+	cr_expect_eq(brp_decode_response(buf, len, &lim, c), BAD);
+	lim.block_bytes = 512;
+	lim.max_transfer_bytes = 512;
+	cr_expect_eq(brp_decode_response(buf, len, &lim, c), BAD);
+}
+
+Test(codec_bad, response_fits_its_message)
+{
+	struct brp_limits lim = sample_read_data_limits();
+	struct brp_completion in = {.tag = 1, .data_bytes = 3584, .data_offset = 32}, c[64];
+	static uint8_t buf[32 + 4096];
+
+	brp_encode_completion(buf + 16, &in);
+	brp_encode_response_header(buf, lim.epoch, 1, in.data_bytes);
+	cr_expect_eq(brp_decode_response(buf, 32 + 3584, &lim, c), 1);
+	in.data_bytes = 4096;
+	brp_encode_completion(buf + 16, &in);
+	brp_encode_response_header(buf, lim.epoch, 1, in.data_bytes);
+	cr_expect_eq(brp_decode_response(buf, 32 + 4096, &lim, c), BAD);
 }
 
 Test(codec_bad, list_reply_of_21)

@@ -90,13 +90,28 @@ Test(golden, jumbo)
 Test(golden, response)
 {
 	struct brp_completion in[SAMPLE_COMPLETIONS], out[BRP_MAX_RESPONSES];
+	struct brp_limits lim = sample_limits();
 
 	sample_completions(in);
 	load("response");
 	assert_made("response", sample_response(made));
 	memset(out, 0xff, sizeof(out));
-	cr_assert_eq(brp_decode_response(golden, len, SAMPLE_EPOCH_LOW, out), SAMPLE_COMPLETIONS);
+	cr_assert_eq(brp_decode_response(golden, len, &lim, out), SAMPLE_COMPLETIONS);
 	for (size_t i = 0; i < SAMPLE_COMPLETIONS; i++)
+		cr_assert(same_completion(&in[i], &out[i]), "completion %zu", i);
+}
+
+Test(golden, response_data)
+{
+	struct brp_completion in[SAMPLE_DATA_COMPLETIONS], out[BRP_MAX_RESPONSES];
+	struct brp_limits lim = sample_read_data_limits();
+
+	sample_data_completions(in);
+	load("response_data");
+	assert_made("response_data", sample_response_data(made));
+	memset(out, 0xff, sizeof(out));
+	cr_assert_eq(brp_decode_response(golden, len, &lim, out), SAMPLE_DATA_COMPLETIONS);
+	for (size_t i = 0; i < SAMPLE_DATA_COMPLETIONS; i++)
 		cr_assert(same_completion(&in[i], &out[i]), "completion %zu", i);
 }
 
@@ -205,6 +220,7 @@ Test(golden, headers)
 		{"list_reply", BRP_MSG_LIST_REPLY, 2, 0},
 		{"jumbo", BRP_MSG_JUMBO, 7, SAMPLE_EPOCH_LOW},
 		{"response", BRP_MSG_RESPONSE, 3, SAMPLE_EPOCH_LOW},
+		{"response_data", BRP_MSG_RESPONSE, 4, SAMPLE_EPOCH_LOW},
 		{"keepalive", BRP_MSG_KEEPALIVE, 0, SAMPLE_EPOCH_LOW},
 		{"keepalive_reply", BRP_MSG_KEEPALIVE_REPLY, 0, SAMPLE_EPOCH_LOW},
 		{"event", BRP_MSG_EVENT, 0, SAMPLE_EPOCH_LOW},

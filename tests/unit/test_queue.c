@@ -11,31 +11,15 @@ TestSuite(queue, .init = fake_reset);
 
 static struct brp_request reqs[BRP_MAX_JUMBO_REQUESTS];
 
-/* A session that ends with its connection; what reconnecting does is test_recover.c's. */
-static struct fake_rig one_connection(void)
-{
-	struct brp_options opt = BRP_OPTIONS_INIT;
-
-	opt.ctrl_loss_tmo_ms = 0;
-	return fake_rig_up(&opt);
-}
-
-static uint32_t last_tag(struct fake_rig *rig)
-{
-	int n = fake_jumbo(rig->c, fake_nr_jumbos(rig->c) - 1, reqs);
-
-	return reqs[n - 1].tag;
-}
-
 Test(queue, completes_once_with_the_status)
 {
-	struct fake_rig rig = one_connection();
+	struct fake_rig rig = fake_rig_one_connection();
 	struct fake_io io = {0};
 
 	cr_assert_eq(fake_submit(&rig, BRP_WRITE, 0, 65536, &io), 0);
 	cr_assert_eq(brp_queue_in_flight(rig.q), 1);
 	cr_assert_eq(rig.c->nr_exposed, 1);
-	fake_respond_one(rig.c, last_tag(&rig), BRP_ST_NO_SPACE);
+	fake_respond_one(rig.c, fake_last_tag(&rig), BRP_ST_NO_SPACE);
 	cr_assert_eq(brp_wait(rig.q, 1000), 1);
 	cr_assert_eq(io.nr_done, 1);
 	cr_assert_eq(io.result, -ENOSPC);
@@ -48,36 +32,25 @@ Test(queue, completes_once_with_the_status)
 
 Test(queue, notice_completes_a_read)
 {
-	struct fake_rig rig = one_connection();
+	struct fake_rig rig = fake_rig_one_connection();
 	struct fake_io io = {0};
 
 	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 4096, &io), 0);
-	fake_deliver_notice(rig.c, last_tag(&rig));
+	fake_deliver_notice(rig.c, fake_last_tag(&rig));
 	cr_assert_eq(brp_poll(rig.q), 1);
 	cr_assert_eq(io.result, 0);
 	cr_assert_eq(fake_stats(&rig).bytes_read, 4096);
 	fake_rig_down(&rig);
 }
 
-static void expect_protocol_error(struct fake_rig *rig, struct fake_io *io)
-{
-	while (brp_poll(rig->q) >= 0)
-		;
-	cr_assert_eq(brp_poll(rig->q), -EPROTO);
-	cr_assert_eq(fake_submit(rig, BRP_READ, 0, 512, io), -ENOTCONN);
-	if (!fake_config.keeps_slots) /* else there was no slot for it */
-		cr_assert_eq(fake_count(rig->c, BRP_MSG_GOODBYE), 1);
-	cr_assert(strstr(brp_session_error(rig->s), "broke the protocol"));
-}
-
 Test(queue, notice_for_a_write_breaks_the_connection)
 {
-	struct fake_rig rig = one_connection();
+	struct fake_rig rig = fake_rig_one_connection();
 	struct fake_io io = {0};
 
 	cr_assert_eq(fake_submit(&rig, BRP_WRITE, 0, 4096, &io), 0);
-	fake_deliver_notice(rig.c, last_tag(&rig));
-	expect_protocol_error(&rig, &io);
+	fake_deliver_notice(rig.c, fake_last_tag(&rig));
+	fake_expect_protocol_error(&rig, &io);
 	cr_assert_eq(io.nr_done, 1);
 	cr_assert_eq(io.result, -EPROTO);
 	fake_rig_down(&rig);
@@ -85,19 +58,20 @@ Test(queue, notice_for_a_write_breaks_the_connection)
 
 Test(queue, stale_generation_breaks_the_connection)
 {
-	struct fake_rig rig = one_connection();
+	struct fake_rig rig = fake_rig_one_connection();
 	struct fake_io first = {0}, second = {0};
 	uint32_t tag;
 
 	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &first), 0);
-	tag = last_tag(&rig);
+	tag = fake_last_tag(&rig);
 	fake_respond_one(rig.c, tag, 0);
 	cr_assert_eq(brp_poll(rig.q), 1);
 	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &second), 0);
-	cr_assert_eq(brp_tag_index(last_tag(&rig)), brp_tag_index(tag), "slots are reused hot");
-	cr_assert_neq(last_tag(&rig), tag);
+	cr_assert_eq(brp_tag_index(fake_last_tag(&rig)), brp_tag_index(tag),
+		     "slots are reused hot");
+	cr_assert_neq(fake_last_tag(&rig), tag);
 	fake_respond_one(rig.c, tag, 0);
-	expect_protocol_error(&rig, &second);
+	fake_expect_protocol_error(&rig, &second);
 	cr_assert_eq(second.nr_done, 1);
 	cr_assert_eq(second.result, -EPROTO);
 	fake_rig_down(&rig);
@@ -105,30 +79,30 @@ Test(queue, stale_generation_breaks_the_connection)
 
 Test(queue, tag_outside_the_table_breaks_the_connection)
 {
-	struct fake_rig rig = one_connection();
+	struct fake_rig rig = fake_rig_one_connection();
 	struct fake_io io = {0};
 
 	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &io), 0);
 	fake_respond_one(rig.c, 0xffff, 0);
-	expect_protocol_error(&rig, &io);
+	fake_expect_protocol_error(&rig, &io);
 	fake_rig_down(&rig);
 }
 
 Test(queue, completion_of_a_gathered_request_breaks_the_connection)
 {
-	struct fake_rig rig = one_connection();
+	struct fake_rig rig = fake_rig_one_connection();
 	struct fake_io a = {0}, b = {0};
 	uint32_t tag;
 
 	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &a), 0);
-	tag = last_tag(&rig);
+	tag = fake_last_tag(&rig);
 	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &b), 0);
 	/* The free list hands out indices in order: the second one has the next. Its message is
 	 * blocked. */
 	fake_config.keeps_slots = true;
 	rig.c->slots_used = rig.c->params.send_count;
 	fake_respond_one(rig.c, tag + 1, 0);
-	expect_protocol_error(&rig, &b);
+	fake_expect_protocol_error(&rig, &b);
 	cr_assert_eq(a.nr_done, 1);
 	cr_assert_eq(b.nr_done, 1);
 	fake_rig_down(&rig);
@@ -146,7 +120,7 @@ Test(queue, full_queue_says_again)
 		cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &io), 0);
 	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &io), -EAGAIN);
 	cr_assert_eq(brp_poll(rig.q), 0);
-	fake_respond_one(rig.c, last_tag(&rig), 0);
+	fake_respond_one(rig.c, fake_last_tag(&rig), 0);
 	cr_assert_eq(brp_poll(rig.q), 1);
 	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &io), 0);
 	fake_rig_down(&rig);
@@ -155,7 +129,7 @@ Test(queue, full_queue_says_again)
 
 Test(queue, refuses_what_is_wrong)
 {
-	struct fake_rig rig = one_connection();
+	struct fake_rig rig = fake_rig_one_connection();
 	uint64_t end = fake_config.login.size_blocks * 512;
 	struct fake_io io = {0};
 	struct brp_io raw = {.op = BRP_READ,
@@ -223,7 +197,7 @@ Test(queue, what_the_volume_cannot_do)
 
 Test(queue, operations_without_data)
 {
-	struct fake_rig rig = one_connection();
+	struct fake_rig rig = fake_rig_one_connection();
 	struct fake_io io = {0};
 
 	cr_assert_eq(fake_submit(&rig, BRP_FLUSH, 0, 0, &io), 0);
@@ -259,7 +233,7 @@ static unsigned int answer_all(struct fake_rig *rig, unsigned int from, uint16_t
 
 Test(queue, long_io_is_split)
 {
-	struct fake_rig rig = one_connection();
+	struct fake_rig rig = fake_rig_one_connection();
 	struct fake_io io = {0};
 	uint64_t lba = 10;
 
@@ -285,7 +259,7 @@ Test(queue, long_io_is_split)
 
 Test(queue, a_part_that_fails_fails_the_whole)
 {
-	struct fake_rig rig = one_connection();
+	struct fake_rig rig = fake_rig_one_connection();
 	struct fake_io io = {0};
 
 	cr_assert_eq(fake_submit(&rig, BRP_WRITE, 0, 4 * 65536, &io), 0);
@@ -359,7 +333,7 @@ Test(queue, split_io_ends_once_when_the_connection_does)
 
 Test(queue, everything_completes_once_on_close)
 {
-	struct fake_rig rig = one_connection();
+	struct fake_rig rig = fake_rig_one_connection();
 	struct fake_io io[20] = {0};
 
 	for (int i = 0; i < 20; i++)
@@ -378,7 +352,7 @@ Test(queue, everything_completes_once_on_close)
 
 Test(queue, goodbye_of_the_target)
 {
-	struct fake_rig rig = one_connection();
+	struct fake_rig rig = fake_rig_one_connection();
 	struct fake_io io = {0};
 
 	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &io), 0);
@@ -391,7 +365,7 @@ Test(queue, goodbye_of_the_target)
 
 Test(queue, disconnect_cancels_what_is_in_flight)
 {
-	struct fake_rig rig = one_connection();
+	struct fake_rig rig = fake_rig_one_connection();
 	struct fake_io io = {0};
 
 	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &io), 0);
@@ -403,7 +377,7 @@ Test(queue, disconnect_cancels_what_is_in_flight)
 
 Test(queue, disconnect_does_not_wait_for_a_target_that_hangs)
 {
-	struct fake_rig rig = one_connection();
+	struct fake_rig rig = fake_rig_one_connection();
 	struct fake_io io = {0};
 
 	fake_config.holds_close = true;
@@ -415,7 +389,7 @@ Test(queue, disconnect_does_not_wait_for_a_target_that_hangs)
 
 Test(queue, expose_that_fails_ends_the_connection)
 {
-	struct fake_rig rig = one_connection();
+	struct fake_rig rig = fake_rig_one_connection();
 	struct fake_io io = {0};
 
 	fake_config.expose_error = -ENOMEM;
@@ -430,7 +404,7 @@ Test(queue, expose_that_fails_ends_the_connection)
 
 Test(queue, keepalive_is_answered)
 {
-	struct fake_rig rig = one_connection();
+	struct fake_rig rig = fake_rig_one_connection();
 	struct brp_keepalive m;
 	const struct fake_message *last;
 
@@ -464,17 +438,17 @@ Test(queue, keepalive_is_sent_and_silence_ends_the_connection)
 
 Test(queue, message_of_another_epoch_breaks_the_connection)
 {
-	struct fake_rig rig = one_connection();
+	struct fake_rig rig = fake_rig_one_connection();
 	struct fake_io io = {0};
 
 	fake_goodbye(rig.c, 2, BRP_ST_OK, "");
-	expect_protocol_error(&rig, &io);
+	fake_expect_protocol_error(&rig, &io);
 	fake_rig_down(&rig);
 }
 
 Test(queue, keepalive_of_another_epoch_is_answered)
 {
-	struct fake_rig rig = one_connection();
+	struct fake_rig rig = fake_rig_one_connection();
 
 	fake_keepalive(rig.c, 2, 0);
 	cr_assert_eq(brp_poll(rig.q), 0);
@@ -484,7 +458,7 @@ Test(queue, keepalive_of_another_epoch_is_answered)
 
 Test(queue, resize_is_followed)
 {
-	struct fake_rig rig = one_connection();
+	struct fake_rig rig = fake_rig_one_connection();
 	struct brp_info info = {.size = sizeof(info)};
 	struct fake_io io = {0};
 
@@ -497,25 +471,25 @@ Test(queue, resize_is_followed)
 	cr_assert_eq(brp_poll(rig.q), 0, "unknown kinds are ignored");
 	fake_event(rig.c,
 		   &(struct brp_event_msg){.kind = BRP_EV_RESIZED, .size_blocks = UINT64_MAX});
-	expect_protocol_error(&rig, &io);
+	fake_expect_protocol_error(&rig, &io);
 	fake_rig_down(&rig);
 }
 
 Test(queue, garbage_breaks_the_connection)
 {
-	struct fake_rig rig = one_connection();
+	struct fake_rig rig = fake_rig_one_connection();
 	uint8_t garbage[64];
 	struct fake_io io = {0};
 
 	memset(garbage, 0xee, sizeof(garbage));
 	fake_deliver(rig.c, garbage, sizeof(garbage));
-	expect_protocol_error(&rig, &io);
+	fake_expect_protocol_error(&rig, &io);
 	fake_rig_down(&rig);
 }
 
 Test(queue, event_loop_descriptor_is_quiet_after_poll)
 {
-	struct fake_rig rig = one_connection();
+	struct fake_rig rig = fake_rig_one_connection();
 	struct fake_io io = {0};
 	struct pollfd pfd;
 
@@ -523,7 +497,7 @@ Test(queue, event_loop_descriptor_is_quiet_after_poll)
 	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &io), 0);
 	cr_assert_eq(brp_poll(rig.q), 0);
 	cr_assert_eq(poll(&pfd, 1, 0), 0, "nothing to do");
-	fake_respond_one(rig.c, last_tag(&rig), 0);
+	fake_respond_one(rig.c, fake_last_tag(&rig), 0);
 	cr_assert_eq(poll(&pfd, 1, 1000), 1);
 	cr_assert_eq(brp_poll(rig.q), 1);
 	cr_assert_eq(brp_poll(rig.q), 0);
@@ -583,7 +557,7 @@ Test(queue, events_are_told_and_a_resize_only_once)
 Test(queue, status_is_told)
 {
 	struct brp_status st = {.size = sizeof(st)};
-	struct fake_rig rig = one_connection();
+	struct fake_rig rig = fake_rig_one_connection();
 
 	cr_assert_eq(brp_session_status(rig.s, &st), 0);
 	cr_assert_eq(st.state, BRP_STATE_LIVE);

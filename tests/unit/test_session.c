@@ -184,7 +184,7 @@ Test(session, features_not_offered)
 	expect_refusal(-EPROTO, "other features");
 }
 
-/* ---- digests --------------------------------------------------------------------------------- */
+/* ---- features -------------------------------------------------------------------------------- */
 
 static struct brp_hello sent_hello(void)
 {
@@ -230,6 +230,37 @@ Test(session, digest_by_default)
 {
 	fake_config.has_digest = true;
 	try_digest(-1, 1, 1, 0);
+}
+
+/* Read data in the RESPONSE: offered where bulk data is no part of the stream, insisted on never.
+ */
+Test(session, read_data_by_default)
+{
+	struct brp_options opt = BRP_OPTIONS_INIT;
+	struct brp_session *s = NULL;
+
+	fake_config.is_stream = false;
+	fake_config.hello.features = BRP_FEATURE_READ_DATA;
+	cr_assert_eq(brp_connect(URI, &opt, &s), 0, "%s", brp_last_error());
+	cr_expect_eq(sent_hello().features_offered, BRP_FEATURE_READ_DATA);
+	cr_expect_eq(sent_hello().features_required, 0);
+	brp_disconnect(s);
+}
+
+Test(session, read_data_not_granted)
+{
+	struct brp_options opt = BRP_OPTIONS_INIT;
+	struct brp_session *s = NULL;
+
+	fake_config.is_stream = false;
+	cr_assert_eq(brp_connect(URI, &opt, &s), 0, "%s", brp_last_error());
+	brp_disconnect(s);
+}
+
+Test(session, read_data_on_a_stream)
+{
+	fake_config.hello.features = BRP_FEATURE_READ_DATA;
+	expect_refusal(-EPROTO, "other features");
 }
 
 Test(session, digest_not_granted)

@@ -306,14 +306,28 @@ Test(wire, response)
 
 	for (int i = 0; i < ROUNDS; i++) {
 		uint32_t count = (uint32_t)rnd_in(1, 64);
-		uint32_t epoch = (uint32_t)rnd();
+		uint32_t at = 16 + 16 * count;
+		struct brp_limits lim = {
+			.epoch = (uint32_t)rnd(),
+			.block_bytes = 512,
+			.max_transfer_bytes = 1u << 20,
+			.has_read_data = true,
+		};
 
 		for (uint32_t k = 0; k < count; k++) {
+			uint32_t bytes = 512 * (uint32_t)rnd_in(0, 3);
+
 			in[k] = (struct brp_completion){(uint32_t)rnd(), (uint16_t)rnd()};
+			if (bytes && at + bytes <= sizeof(buf)) {
+				in[k].status = BRP_ST_OK;
+				in[k].data_bytes = bytes;
+				in[k].data_offset = at;
+				at += bytes;
+			}
 			brp_encode_completion(buf + 16 + 16 * k, &in[k]);
 		}
-		brp_encode_response_header(buf, epoch, (uint16_t)count);
-		cr_assert_eq(brp_decode_response(buf, 16 + 16 * count, epoch, out), (int)count);
+		brp_encode_response_header(buf, lim.epoch, (uint16_t)count, at - 16 - 16 * count);
+		cr_assert_eq(brp_decode_response(buf, at, &lim, out), (int)count);
 		for (uint32_t k = 0; k < count; k++)
 			cr_assert(same_completion(&in[k], &out[k]));
 	}
