@@ -8,6 +8,7 @@
 
 #include "brp/status.h"
 #include "common/log.h"
+#include "target/answer.h"
 #include "target/conn.h"
 #include "target/server.h"
 
@@ -31,11 +32,11 @@ static const bool may_follow[REQUEST_STATE_COUNT][REQUEST_STATE_COUNT] = {
 			  [REQUEST_FREE] = true},
 	[REQUEST_GATE] = {[REQUEST_DEVICE] = true, [REQUEST_FREE] = true},
 	[REQUEST_DEVICE] = {[REQUEST_PUSH] = true, [REQUEST_ANSWER] = true, [REQUEST_FREE] = true},
-	[REQUEST_ANSWER] = {[REQUEST_FREE] = true},
+	[REQUEST_ANSWER] = {[REQUEST_PUSH] = true, [REQUEST_FREE] = true},
 	[REQUEST_PUSH] = {[REQUEST_FREE] = true},
 };
 
-static void set_state(struct request *r, enum request_state to)
+void request_set_state(struct request *r, enum request_state to)
 {
 	struct request_table *t = &r->conn->requests;
 
@@ -157,7 +158,7 @@ static struct request *take(struct request_table *t)
 	return list_entry(node, struct request, link);
 }
 
-static void put_large(struct request *r)
+void request_put_large(struct request *r)
 {
 	struct conn *c = r->conn;
 	struct request_table *t = &c->requests;
@@ -170,14 +171,14 @@ static void put_large(struct request *r)
 		conn_order(c, CONN_ORDER_BUFFER);
 }
 
-static void release(struct request *r)
+void request_release(struct request *r)
 {
 	struct conn *c = r->conn;
 	struct request_table *t = &c->requests;
 
 	if (r->large)
-		put_large(r);
-	set_state(r, REQUEST_FREE);
+		request_put_large(r);
+	request_set_state(r, REQUEST_FREE);
 	list_add_head(&t->free, &r->link); /* warm in the cache */
 	t->nr_free++;
 	t->nr_busy--;
@@ -187,79 +188,9 @@ static void release(struct request *r)
 	}
 }
 
-/* The tag may be used again as soon as the peer can know the answer. */
-static void untag(struct request *r)
+void request_untag(struct request *r)
 {
 	r->conn->requests.by_index[brp_tag_index(r->wire.tag)] = NULL;
-}
-
-/* ---- answering ------------------------------------------------------------------------------- */
-
-static void answer(struct request *r, enum brp_status_code status)
-{
-	if (r->large) /* the answer may have to wait for a peer that does not read */
-		put_large(r);
-	r->status = status;
-	set_state(r, REQUEST_ANSWER);
-	list_add_tail(&r->conn->requests.answers, &r->link);
-}
-
-/* The data of a READ with its notice: both at once, no completion needed (protocol.md 2). */
-static void push(struct request *r, void *data, struct fabric_mem *mem)
-{
-	struct conn *c = r->conn;
-
-	r->xfer.local = data;
-	r->xfer.mem = mem;
-	r->xfer.bytes = r->data_bytes;
-	r->xfer.key = r->wire.key;
-	r->xfer.addr = r->wire.addr;
-	r->xfer.is_notice = true;
-	r->xfer.notice = r->wire.tag;
-	r->xfer.is_discard = false;
-	set_state(r, REQUEST_PUSH);
-	untag(r);
-	if (fabric_push(c->fc, &r->xfer)) /* closed meanwhile: nobody waits for the answer */
-		release(r);
-}
-
-static unsigned int count_answers(struct request_table *t)
-{
-	unsigned int n = 0;
-	struct list *pos;
-
-	list_for_each (pos, &t->answers) {
-		if (++n == BRP_MAX_RESPONSES)
-			break;
-	}
-	return n;
-}
-
-/* All answers that are there, in as few messages as possible; what finds no send slot waits for the
- * next pass. */
-static void send_answers(struct conn *c)
-{
-	struct request_table *t = &c->requests;
-
-	while (!list_empty(&t->answers)) {
-		unsigned int n = count_answers(t);
-		uint32_t bytes = BRP_HEADER_BYTES + n * BRP_COMPLETION_BYTES;
-		char *buf = fabric_msg_begin(c->fc, bytes);
-
-		if (!buf)
-			return;
-		for (unsigned int i = 0; i < n; i++) {
-			struct request *r = list_entry(list_pop(&t->answers), struct request, link);
-			struct brp_completion done = {.tag = r->wire.tag, .status = r->status};
-
-			brp_encode_completion(buf + BRP_HEADER_BYTES + i * BRP_COMPLETION_BYTES,
-					      &done);
-			untag(r);
-			release(r);
-		}
-		brp_encode_response_header(buf, c->limits.epoch, (uint16_t)n, 0);
-		fabric_msg_commit(c->fc, bytes, NULL, 0);
-	}
 }
 
 /* ---- device ---------------------------------------------------------------------------------- */
@@ -268,7 +199,7 @@ static void submit(struct request *r)
 {
 	struct conn *c = r->conn;
 
-	set_state(r, REQUEST_DEVICE);
+	request_set_state(r, REQUEST_DEVICE);
 	c->requests.is_gathering = true;
 	bk_submit(c->queue, &r->bk);
 }
@@ -284,7 +215,7 @@ static void to_device(struct request *r, void *data)
 	r->bk.bytes = (uint64_t)r->wire.blocks * block_bytes;
 	r->bk.buf = data;
 	if (unlikely(c->volume->gate.is_serial)) {
-		set_state(r, REQUEST_GATE);
+		request_set_state(r, REQUEST_GATE);
 		if (!gate_enter(&c->volume->gate, &r->gate))
 			return;
 	}
@@ -302,17 +233,17 @@ static void device_done(struct request *r)
 
 	gate_leave(&c->volume->gate);
 	if (unlikely(c->is_fabric_closed)) {
-		release(r);
+		request_release(r);
 	} else if (unlikely(r->bk.result)) {
 		io_count(&c->io, IO_COUNT_errors, 1);
 		log_peer(LOG_WARNING, "%s: %s of %llu bytes at %llu failed: %s", c->volume->name,
 			 brp_op_name(r->wire.op), (unsigned long long)r->bk.bytes,
 			 (unsigned long long)r->bk.offset, strerror(-r->bk.result));
-		answer(r, brp_status_from_errno(r->bk.result));
+		answer_status(r, brp_status_from_errno(r->bk.result));
 	} else if (r->wire.op == BRP_OP_READ) {
-		push(r, r->bk.buf, r->xfer.mem);
+		answer_data(r, r->bk.buf, r->xfer.mem);
 	} else {
-		answer(r, BRP_ST_OK);
+		answer_status(r, BRP_ST_OK);
 	}
 }
 
@@ -341,7 +272,7 @@ void requests_progress(struct conn *c)
 	if (bk_in_flight(c->queue))
 		poll_device(c);
 	if (!list_empty(&t->answers) && !c->is_fabric_closed)
-		send_answers(c);
+		answers_send(c);
 }
 
 /* ---- buffers --------------------------------------------------------------------------------- */
@@ -430,11 +361,11 @@ static void start_read(struct request *r)
 	if (!c->has_digest)
 		data = bk_map(c->volume->bk, r->wire.lba * c->limits.block_bytes, r->data_bytes);
 	if (data) {
-		push(r, data, c->volume->memory[c->fabric_index]);
+		answer_data(r, data, c->volume->memory[c->fabric_index]);
 		return;
 	}
 	if (get_buffer(r)) {
-		set_state(r, REQUEST_BUFFER);
+		request_set_state(r, REQUEST_BUFFER);
 		return;
 	}
 	to_device(r, buffer_of(r));
@@ -465,7 +396,7 @@ static void start_pull(struct request *r, bool is_discard)
 	r->xfer.mem = NULL;
 	if (!is_discard && !get_buffer(r))
 		r->xfer.local = buffer_of(r);
-	set_state(r, REQUEST_PULL);
+	request_set_state(r, REQUEST_PULL);
 	if (fabric_pull(c->fc, &r->xfer))
 		requests_pull_done(c, &r->xfer, -ECANCELED);
 }
@@ -489,7 +420,7 @@ static void start(struct request *r, const void *msg)
 		if (has_data_to_pull(r))
 			start_pull(r, true);
 		else
-			answer(r, st);
+			answer_status(r, st);
 	} else if (r->wire.op == BRP_OP_READ) {
 		start_read(r);
 	} else if (has_data_to_pull(r)) {
@@ -549,10 +480,10 @@ void requests_pull_done(struct conn *c, struct fabric_xfer *x, int status)
 	conn_heard(c);
 	if (status) {
 		list_del(&r->link); /* may be starved */
-		untag(r);
-		release(r);
+		request_untag(r);
+		request_release(r);
 	} else if (r->status != BRP_ST_OK) {
-		answer(r, (enum brp_status_code)r->status);
+		answer_status(r, (enum brp_status_code)r->status);
 	} else {
 		to_device(r, x->local);
 	}
@@ -562,7 +493,7 @@ void requests_push_done(struct conn *c, struct fabric_xfer *x, int status)
 {
 	(void)status; /* a failed push comes with closed() */
 	conn_heard(c);
-	release(container_of(x, struct request, xfer));
+	request_release(container_of(x, struct request, xfer));
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
@@ -572,7 +503,7 @@ static void cancel_list(struct list *head)
 	struct list *node;
 
 	while ((node = list_pop(head)))
-		release(list_entry(node, struct request, link));
+		request_release(list_entry(node, struct request, link));
 }
 
 /* Waiting at the gate: taken out. Granted but not yet submitted: hands its turn on. */
@@ -586,11 +517,11 @@ static void cancel_at_gate(struct conn *c)
 		struct request *r = &t->all[i];
 
 		if (r->state == REQUEST_GATE && gate_cancel(g, &r->gate))
-			release(r);
+			request_release(r);
 	}
 	while ((node = gate_take(g, &t->granted))) {
 		gate_leave(g);
-		release(container_of(node, struct request, gate.link));
+		request_release(container_of(node, struct request, gate.link));
 	}
 }
 

@@ -3,12 +3,14 @@
  * Requests at the target: from the jumbo command to the answer. All objects and their small buffers
  * are reserved at login, so the I/O path allocates nothing but large buffers, out of the arena.
  *
- * 	READ, memory volume    FREE ─────────────────────────────────────────────▶ PUSH ─▶ FREE
- * 	READ                   FREE ─▶ [BUFFER] ─▶ [GATE] ─▶ DEVICE ─────────────▶ PUSH ─▶ FREE
+ * 	READ, memory volume    FREE ───────────────────────────────▶ [ANSWER] ─▶ [PUSH] ─▶ FREE
+ * 	READ                   FREE ─▶ [BUFFER] ─▶ [GATE] ─▶ DEVICE ─▶ [ANSWER] ─▶ [PUSH] ─▶ FREE
  * 	WRITE in-capsule       FREE ─────────────▶ [GATE] ─▶ DEVICE ─▶ ANSWER ─▶ FREE
  * 	WRITE                  FREE ─▶ PULL ─────▶ [GATE] ─▶ DEVICE ─▶ ANSWER ─▶ FREE
  * 	others                 FREE ─────────────▶ [GATE] ─▶ DEVICE ─▶ ANSWER ─▶ FREE
  * 	refused                FREE ─▶ [PULL, data thrown away] ─────▶ ANSWER ─▶ FREE
+ *
+ * How answers travel is answer.c's.
  */
 #ifndef TARGET_REQUEST_H
 #define TARGET_REQUEST_H
@@ -28,7 +30,7 @@ enum request_state {
 			   request_table.starved */
 	REQUEST_GATE,   /* waits for its turn, --io-mode serial only */
 	REQUEST_DEVICE, /* the back end has it */
-	REQUEST_ANSWER, /* in request_table.answers, waits for the next RESPONSE */
+	REQUEST_ANSWER, /* in request_table.answers, waits for the end of the pass or a send slot */
 	REQUEST_PUSH,   /* the fabric sends the data with the notice; its tag is free again */
 	REQUEST_STATE_COUNT
 };
@@ -91,6 +93,12 @@ int requests_jumbo(struct conn *c, const void *buf, uint32_t bytes, const char *
 
 /* One pass: hands gathered requests to the device, takes finished ones, queues their answers. */
 void requests_progress(struct conn *c);
+
+/* What answer.c needs of the table. */
+void request_set_state(struct request *r, enum request_state to);
+void request_put_large(struct request *r); /* it has one */
+void request_untag(struct request *r); /* the peer may use the tag again: it is told the answer */
+void request_release(struct request *r);
 
 /* Fabric callbacks. */
 void requests_pull_done(struct conn *c, struct fabric_xfer *x, int status);

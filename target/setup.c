@@ -28,13 +28,15 @@ static void negotiate(const struct conn *c, const struct brp_hello *hello,
 	enum server_digest digest = c->server->opt.digest;
 	uint64_t supported = 0, demanded = 0;
 
+	if (!fabric_conn_is_stream(c->fc))
+		supported |= BRP_FEATURE_READ_DATA;
 	if (fabric_conn_has_digest(c->fc)) {
 		bool is_asked = hello->features_required & BRP_FEATURE_DIGEST;
 
 		if (digest >= SERVER_DIGEST_ON || (digest == SERVER_DIGEST_ALLOW && is_asked))
-			supported = BRP_FEATURE_DIGEST;
+			supported |= BRP_FEATURE_DIGEST;
 		if (digest == SERVER_DIGEST_REQUIRE)
-			demanded = BRP_FEATURE_DIGEST;
+			demanded |= BRP_FEATURE_DIGEST;
 	}
 	brp_negotiate(hello, supported, demanded, reply);
 }
@@ -42,6 +44,7 @@ static void negotiate(const struct conn *c, const struct brp_hello *hello,
 static void greet(struct conn *c, const struct brp_hello_reply *reply)
 {
 	c->has_digest = reply->features & BRP_FEATURE_DIGEST;
+	c->limits.has_read_data = reply->features & BRP_FEATURE_READ_DATA;
 	conn_set_state(c, BRP_CONN_GREETED);
 	if (c->has_digest && fabric_enable_digest(c->fc))
 		conn_protocol_error(c, "sent more than HELLO before the reply");
@@ -144,6 +147,7 @@ static void set_limits(struct conn *c)
 		.in_capsule_bytes = in_capsule_bytes(v),
 		.size_blocks = volume_blocks(v),
 		.volume_flags = volume_flags(v, is_read_only),
+		.has_read_data = c->limits.has_read_data,
 	};
 }
 
