@@ -15,7 +15,7 @@ FUA, IN_CAPSULE = 1, 2
 
 MESSAGE, DATA = 1, 2
 NOTICE = 1
-DIGEST = 1
+DIGEST, READ_DATA = 1, 2
 
 
 def _crc_table():

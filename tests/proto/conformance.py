@@ -432,6 +432,9 @@ def required_feature():
     with connect() as c:
         assert c.hello(required=1 << 63, offered=1 << 63)['status'] == BAD_VERSION
         c.expect_closed()
+    with connect() as c:  # RDMA only
+        assert c.hello(required=READ_DATA)['status'] == BAD_VERSION
+        c.expect_closed()
 
 
 # ---- digests, 2.1
