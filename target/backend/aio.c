@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <linux/fs.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -233,44 +232,11 @@ static void aio_queue_destroy(struct bk_queue *queue)
 {
 	struct aio_queue *q = to_aio_queue(queue);
 
-	if (q->ctx)
-		io_destroy(q->ctx);
+	aio_context_retire(q->context);
 	if (q->event_fd >= 0)
 		close(q->event_fd);
 	pthread_mutex_destroy(&q->slow_lock);
 	free(q);
-}
-
-static void read_limit(char *buf, size_t bytes)
-{
-	FILE *f = fopen("/proc/sys/fs/aio-max-nr", "re");
-
-	if (!f || !fgets(buf, (int)bytes, f))
-		snprintf(buf, bytes, "unknown");
-	buf[strcspn(buf, "\n")] = '\0';
-	if (f)
-		fclose(f);
-}
-
-int aio_setup_context(const struct aio_volume *v, unsigned int depth, io_context_t *ret_ctx)
-{
-	io_context_t ctx = NULL;
-	int r = io_setup((int)depth, &ctx);
-	char limit[32];
-
-	if (r >= 0) {
-		*ret_ctx = ctx;
-		return 0;
-	}
-	if (r == -EAGAIN) {
-		read_limit(limit, sizeof(limit));
-		log_error("%s: no kernel room for a queue of %u requests (fs.aio-max-nr is %s); "
-			  "raise it: sysctl -w fs.aio-max-nr=1048576",
-			  v->path, depth, limit);
-		return -ENOBUFS;
-	}
-	log_error("%s: cannot create a queue of %u requests: %s", v->path, depth, strerror(-r));
-	return r;
 }
 
 static int aio_queue_create(struct bk_volume *v, unsigned int depth, struct bk_queue **ret_queue)
@@ -288,11 +254,12 @@ static int aio_queue_create(struct bk_volume *v, unsigned int depth, struct bk_q
 	if (r < 0)
 		log_error("%s: cannot create a queue: %s", q->v->path, strerror(-r));
 	else
-		r = aio_setup_context(q->v, depth, &q->ctx);
+		r = aio_context_get(q->v->path, depth, &q->context);
 	if (r < 0) {
 		aio_queue_destroy(&q->queue);
 		return r;
 	}
+	q->ctx = q->context->ctx;
 	*ret_queue = &q->queue;
 	return 0;
 }

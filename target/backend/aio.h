@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sys/types.h>
 
+#include "target/backend/aio_context.h"
 #include "target/backend/ops.h"
 
 /* Operations without an asynchronous kernel interface, done one after the other by a thread that
@@ -38,7 +39,8 @@ struct aio_volume {
 struct aio_queue {
 	struct bk_queue queue;
 	struct aio_volume *v;
-	io_context_t ctx;
+	struct aio_context *context;
+	io_context_t ctx; /* the context's */
 	int event_fd;
 	unsigned int nr_in_kernel;
 	unsigned int nr_slow; /* handed to the slow thread and not yet back */
@@ -65,8 +67,6 @@ static inline bool aio_needs_sync(const struct aio_volume *v, const struct bk_re
 
 /* aio.c */
 extern const struct bk_ops aio_ops;
-/* -ENOBUFS when the kernel has no room for so many; logged. */
-int aio_setup_context(const struct aio_volume *v, unsigned int depth, io_context_t *ret_ctx);
 void aio_log_failure(const struct aio_volume *v, const struct bk_req *r, int err);
 
 /* aio_slow.c */

@@ -215,21 +215,21 @@ static bool is_known(int result)
 static int probe_async(struct aio_volume *v)
 {
 	uint32_t block = v->volume.info.block_bytes;
-	io_context_t ctx;
+	struct aio_context *c;
 	struct iocb cb;
 	void *buf;
 	int err;
 
 	if (posix_memalign(&buf, BRP_MAX_BLOCK_BYTES, block))
 		return -ENOMEM;
-	err = aio_setup_context(v, 1, &ctx);
+	err = aio_context_get(v->path, 1, &c);
 	if (!err) {
 		io_prep_pread(&cb, v->fd, buf, block, 0);
 		cb.aio_rw_flags = RWF_DSYNC;
-		v->has_dsync = is_known(run_one(ctx, &cb));
+		v->has_dsync = is_known(run_one(c->ctx, &cb));
 		io_prep_fdsync(&cb, v->fd);
-		v->has_fdsync = is_known(run_one(ctx, &cb));
-		io_destroy(ctx);
+		v->has_fdsync = is_known(run_one(c->ctx, &cb));
+		aio_context_retire(c);
 	}
 	free(buf);
 	return err;
