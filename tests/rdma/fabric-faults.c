@@ -206,7 +206,7 @@ static bool rest_and_go_on(struct wait *w)
 /* Returns false when something hangs. */
 static bool session(void)
 {
-	struct rig r = {.area_bytes = AREA_BYTES};
+	struct rig r = {.area_bytes = AREA_BYTES, .sleep_ms = 20};
 	struct rig_end *e = NULL;
 	struct wait w = {.rig = &r, .want = 30};
 	bool good = true;
@@ -244,7 +244,7 @@ int main(int argc, char **argv)
 
 		if (argc > 1 && strcmp(argv[1], functions[i]))
 			continue;
-		for (failing = functions[i]; n < 12; runs++) {
+		for (failing = functions[i]; n < 8; runs++) {
 			bool good;
 
 			countdown = ++n;

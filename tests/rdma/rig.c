@@ -301,7 +301,7 @@ static void sleep_once(struct rig *r)
 			fds[n++] = (struct pollfd){two[k], POLLIN, 0};
 	}
 	r->sleeps++;
-	r->timeouts += poll(fds, n, 200) == 0;
+	r->timeouts += poll(fds, n, r->sleep_ms) == 0;
 }
 
 int rig_turn(struct rig *r)
@@ -399,6 +399,8 @@ int rig_start(struct rig *r, const char *fabric, const char *address)
 	};
 	if (!r->area_bytes)
 		r->area_bytes = RIG_AREA_BYTES;
+	if (!r->sleep_ms)
+		r->sleep_ms = 200;
 	r->target_area = map(r->area_bytes);
 	r->initiator_area = map(r->area_bytes);
 	rc = fabric_mem_register(r->fabric, r->target_area, r->area_bytes, FABRIC_MEM_LOCAL,

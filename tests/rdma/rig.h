@@ -76,7 +76,8 @@ struct rig {
 	unsigned int nr_ends;
 	struct rig_end *last_target; /* accepted last */
 	bool rejects;
-	bool spins; /* never sleeps */
+	bool spins;   /* never sleeps */
+	int sleep_ms; /* at most, when nothing happens; 0 at the start: 200 */
 	unsigned int sleeps;
 	unsigned int
 		timeouts; /* sleeps that nothing ended: a lost wake-up, while work is under way */
