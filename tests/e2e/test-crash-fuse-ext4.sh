@@ -7,7 +7,7 @@
 front=fuse
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
-# shellcheck source=tests/e2e/device-lib.sh
+# shellcheck source=/dev/null
 . "$e2e_dir/device-lib.sh"
 # shellcheck source=tests/e2e/crash-lib.sh
 . "$e2e_dir/crash-lib.sh"

@@ -6,7 +6,7 @@
 front=ublk
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
-# shellcheck source=tests/e2e/device-lib.sh
+# shellcheck source=/dev/null
 . "$e2e_dir/device-lib.sh"
 
 device_test_orphan
