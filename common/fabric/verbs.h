@@ -7,7 +7,8 @@
  *   verbs_listen.c	listening, connection requests, accept, reject
  *   verbs_cm.c		connecting and the events of a connection's own event channel
  *   verbs_qp.c		queue pair, completion queues and buffers of a connection
- *   verbs_rx.c		receive queues (own or shared), delivery, messages kept for later
+ *   verbs_srq.c	the receives that accepted connections share
+ *   verbs_rx.c		posting receives (own or shared), delivery, messages kept for later
  *   verbs_tx.c		messages, pushes, pulls until they are sent, and when they are done
  *   verbs_sq.c		send queue: chains, signalling, retirement
  *   verbs_cq.c		polling, dispatch, arming
@@ -29,9 +30,12 @@
 #include "brp/proto.h"
 #include "common/fabric/provider.h"
 
-/* Receive buffers that all accepted connections of a device share; more when one connection alone
- * asks for more. */
-#define VERBS_SRQ_BUFFERS 256u
+/* Receives that all accepted connections of a device share: 16 for each, but no fewer than 256 and
+ * no more than 1024 (68 MiB) together, unless one connection alone asks for more. In chunks. */
+#define VERBS_SRQ_SHARE 16u
+#define VERBS_SRQ_MIN   256u
+#define VERBS_SRQ_MAX   1024u
+#define VERBS_SRQ_CHUNK 64u
 /* RDMA READs in flight per connection at most. Adapters allow 16 (ConnectX) to 128 (rxe). */
 #define VERBS_MAX_READS 32u
 /* Wished for; 7 requests or 15 completions fit. rxe allows 512. */
@@ -63,10 +67,15 @@ struct verbs_region {
 
 struct verbs_srq {
 	struct ibv_srq *srq;
-	struct verbs_region region;
-	uint32_t nr_bufs;
+	char *base; /* of room for so many buffers */
+	uint32_t room;
+	uint32_t min_bufs;
 	uint32_t buf_bytes;
-	unsigned int nr_users; /* lock: verbs_dev.lock */
+	struct ibv_mr **chunks;
+	/* lock: verbs_dev.lock */
+	unsigned int nr_users;
+	uint32_t nr_bufs; /* posted once */
+	bool is_stuck;    /* more could not be had */
 };
 
 struct verbs_dev {
@@ -156,7 +165,6 @@ struct verbs_conn {
 	uint32_t slot_bytes;
 	uint32_t recv_bytes; /* stride of the receive buffers, own or shared */
 	char *recv_base;
-	uint32_t recv_lkey;
 	struct verbs_slot *slots;
 
 	/* connection */
@@ -240,10 +248,13 @@ void verbs_qp_destroy(struct verbs_conn *c); /* the queue pair alone; NULL is fi
 void verbs_qp_free(struct verbs_conn *c);    /* all the rest of verbs_qp_create() */
 void verbs_qp_established(struct verbs_conn *c);
 
-/* verbs_rx.c */
+/* verbs_srq.c */
 int verbs_srq_get(struct verbs_dev *dev, const struct fabric_params *params,
 		  struct verbs_srq **ret_srq);
 void verbs_srq_put(struct verbs_dev *dev);
+uint32_t verbs_srq_lkey(const struct verbs_srq *s, uint32_t buf);
+
+/* verbs_rx.c */
 int verbs_rx_post_all(struct verbs_conn *c);
 void verbs_rx_done(struct verbs_conn *c, const struct ibv_wc *wc);
 int verbs_rx_deliver_kept(struct verbs_conn *c);

@@ -25,7 +25,7 @@ static uint32_t round_up_pow2(uint32_t v)
  * once before it is posted again). So their completion queue cannot overrun. */
 static uint32_t max_receives(const struct verbs_conn *c)
 {
-	return c->srq ? c->srq->nr_bufs : c->params.recv_count;
+	return c->srq ? c->srq->room : c->params.recv_count;
 }
 
 static int check_limits(struct verbs_conn *c)
@@ -133,8 +133,7 @@ static int create_buffers(struct verbs_conn *c)
 	rc = verbs_region_create(c->dev, slots_bytes + (size_t)nr_recv * c->recv_bytes, &c->bufs);
 	if (rc)
 		return rc;
-	c->recv_base = c->srq ? c->srq->region.base : c->bufs.base + slots_bytes;
-	c->recv_lkey = c->srq ? c->srq->region.mr->lkey : c->bufs.mr->lkey;
+	c->recv_base = c->srq ? c->srq->base : c->bufs.base + slots_bytes;
 	c->slots = calloc(nr_slots, sizeof(*c->slots));
 	c->ring_mask = round_up_pow2(c->sq_size + VERBS_RESERVED_SQ) - 1;
 	c->ring = calloc(c->ring_mask + 1, sizeof(*c->ring));

@@ -23,25 +23,24 @@
 
 /* ---- posting ---- */
 
-/* One chain of n receives. wrs and sges are the caller's. */
-static struct ibv_recv_wr *build_chain(struct ibv_recv_wr *wrs, struct ibv_sge *sges,
-				       const uint32_t *bufs, unsigned int n, char *base,
-				       uint32_t bytes, uint32_t lkey)
+/* One chain of those that callbacks have given back. wrs and sges are the caller's. */
+static void build_chain(const struct verbs_conn *c, struct ibv_recv_wr *wrs, struct ibv_sge *sges)
 {
-	for (unsigned int i = 0; i < n; i++) {
+	for (unsigned int i = 0; i < c->nr_repost; i++) {
+		uint32_t buf = c->repost[i];
+
 		sges[i] = (struct ibv_sge){
-			.addr = (uintptr_t)base + (uint64_t)bufs[i] * bytes,
-			.length = bytes,
-			.lkey = lkey,
+			.addr = (uintptr_t)c->recv_base + (uint64_t)buf * c->recv_bytes,
+			.length = c->recv_bytes,
+			.lkey = c->srq ? verbs_srq_lkey(c->srq, buf) : c->bufs.mr->lkey,
 		};
 		wrs[i] = (struct ibv_recv_wr){
-			.wr_id = VERBS_RECV_FLAG | bufs[i],
-			.next = i + 1 < n ? &wrs[i + 1] : NULL,
+			.wr_id = VERBS_RECV_FLAG | buf,
+			.next = i + 1 < c->nr_repost ? &wrs[i + 1] : NULL,
 			.sg_list = &sges[i],
 			.num_sge = 1,
 		};
 	}
-	return wrs;
 }
 
 static unsigned int nr_before(const struct ibv_recv_wr *wrs, const struct ibv_recv_wr *bad,
@@ -64,7 +63,7 @@ void verbs_rx_repost(struct verbs_conn *c)
 		c->nr_repost = 0;
 		return;
 	}
-	build_chain(wrs, sges, c->repost, n, c->recv_base, c->recv_bytes, c->recv_lkey);
+	build_chain(c, wrs, sges);
 	rc = c->srq ? ibv_post_srq_recv(c->srq->srq, wrs, &bad)
 		    : ibv_post_recv(c->id->qp, wrs, &bad);
 	c->base.stats.receive_calls++;
@@ -97,89 +96,6 @@ int verbs_rx_post_all(struct verbs_conn *c)
 			verbs_rx_repost(c);
 	}
 	return c->nr_posted == c->params.recv_count ? 0 : -ENOMEM;
-}
-
-/* ---- shared receive queue ---- */
-
-static int srq_post_all(struct verbs_srq *s)
-{
-	for (uint32_t i = 0; i < s->nr_bufs; i++) {
-		struct ibv_recv_wr wr, *bad;
-		struct ibv_sge sge;
-		int rc;
-
-		build_chain(&wr, &sge, &i, 1, s->region.base, s->buf_bytes, s->region.mr->lkey);
-		rc = ibv_post_srq_recv(s->srq, &wr, &bad);
-		if (rc)
-			return -rc;
-	}
-	return 0;
-}
-
-static void srq_destroy(struct verbs_srq *s)
-{
-	int rc = s->srq ? ibv_destroy_srq(s->srq) : 0;
-
-	if (rc)
-		log_error("verbs: cannot destroy shared receive queue: %s", strerror(rc));
-	verbs_region_destroy(&s->region);
-	*s = (struct verbs_srq){0};
-}
-
-static int srq_create(struct verbs_dev *dev, const struct fabric_params *params)
-{
-	struct verbs_srq *s = &dev->srq;
-	struct ibv_srq_init_attr attr = {.attr = {.max_sge = 1}};
-	int rc;
-
-	s->nr_bufs = MAX(VERBS_SRQ_BUFFERS, params->recv_count);
-	s->nr_bufs = MIN(s->nr_bufs, (uint32_t)MAX(dev->attr.max_srq_wr, 0));
-	s->buf_bytes = (uint32_t)align_up(params->recv_bytes, 64);
-	attr.attr.max_wr = s->nr_bufs;
-	errno = 0;
-	s->srq = ibv_create_srq(dev->pd, &attr);
-	if (!s->srq) {
-		rc = errno ? -errno : -ENOMEM;
-		log_error("verbs: no shared receive queue of %u: %s", s->nr_bufs, strerror(-rc));
-		srq_destroy(s);
-		return rc;
-	}
-	rc = verbs_region_create(dev, (size_t)s->nr_bufs * s->buf_bytes, &s->region);
-	if (!rc)
-		rc = srq_post_all(s);
-	if (rc)
-		srq_destroy(s);
-	return rc;
-}
-
-/* All connections of a device share one size: the first one fixes it. */
-int verbs_srq_get(struct verbs_dev *dev, const struct fabric_params *params,
-		  struct verbs_srq **ret_srq)
-{
-	int rc = 0;
-
-	pthread_mutex_lock(&dev->lock);
-	if (!dev->srq.nr_users)
-		rc = srq_create(dev, params);
-	else if (params->recv_bytes > dev->srq.buf_bytes)
-		rc = -EINVAL;
-	if (!rc) {
-		dev->srq.nr_users++;
-		*ret_srq = &dev->srq;
-	}
-	pthread_mutex_unlock(&dev->lock);
-	if (rc == -EINVAL)
-		log_error("verbs: receive buffers of %u bytes wanted, %u in use",
-			  params->recv_bytes, dev->srq.buf_bytes);
-	return rc;
-}
-
-void verbs_srq_put(struct verbs_dev *dev)
-{
-	pthread_mutex_lock(&dev->lock);
-	if (--dev->srq.nr_users == 0)
-		srq_destroy(&dev->srq);
-	pthread_mutex_unlock(&dev->lock);
 }
 
 /* ---- delivery ---- */

@@ -97,8 +97,12 @@ static int post_recv(struct ibv_qp *qp, struct ibv_recv_wr *wr, struct ibv_recv_
 	return must_fail("post_recv") ? ENOMEM : real.post_recv(qp, wr, bad);
 }
 
+static unsigned int nr_shared; /* receives posted */
+
 static int post_srq_recv(struct ibv_srq *srq, struct ibv_recv_wr *wr, struct ibv_recv_wr **bad)
 {
+	for (const struct ibv_recv_wr *i = wr; i; i = i->next)
+		nr_shared++;
 	*bad = wr;
 	return must_fail("post_srq_recv") ? ENOMEM : real.post_srq_recv(srq, wr, bad);
 }
@@ -226,6 +230,105 @@ static bool session(void)
 	return good;
 }
 
+/* ---- many connections ------------------------------------------------------------------------ */
+
+static bool echo(struct rig *r, struct rig_end *e)
+{
+	struct rig_msg m = {.op = RIG_ECHO};
+	struct wait w = {.rig = r, .end = e, .want = 1};
+
+	rig_send_wait(e, &m, NULL, 0);
+	if (e->is_closed)
+		return false;
+	fabric_flush(e->conn);
+	return rig_until(r, has_answers, &w) && e->messages == 1;
+}
+
+/* Connects until there are nr connections, all of which work. */
+static bool connect_up_to(struct rig *r, unsigned int nr)
+{
+	while (r->nr_ends < 2 * nr) {
+		struct rig_end *e = rig_connect(r);
+
+		if (!e || !rig_connected(e) || !echo(r, e))
+			return false;
+	}
+	return true;
+}
+
+static void leave(struct rig *r)
+{
+	failing = NULL;
+	for (unsigned int i = 0; i < r->nr_ends; i++)
+		fabric_close(r->ends[i]->conn, false);
+	rig_wait_all_closed(r);
+	rig_stop(r);
+}
+
+/* The shared receives grow with the connections, up to their bound; each echo posts one again. */
+static bool grows(void)
+{
+	static const struct {
+		unsigned int conns, posted;
+	} steps[] = {{1, 256}, {16, 256}, {17, 320}, {20, 320}, {21, 384}, {64, 1024}, {70, 1024}};
+	struct rig r = {.area_bytes = AREA_BYTES};
+	bool good;
+
+	nr_shared = 0;
+	good = !rig_start(&r, "verbs", "10.0.0.1");
+	for (size_t i = 0; good && i < ARRAY_SIZE(steps); i++) {
+		good = connect_up_to(&r, steps[i].conns);
+		if (nr_shared - steps[i].conns > steps[i].posted ||
+		    nr_shared - steps[i].conns + 1 < steps[i].posted) {
+			printf("# %u connections: %u receives posted\n", steps[i].conns, nr_shared);
+			good = false;
+		}
+	}
+	leave(&r);
+	return good;
+}
+
+/* Without memory for more of them the seventeenth connection works, and so do those that follow. */
+static bool goes_on_with_fewer(const char *function, unsigned int call)
+{
+	struct rig r = {.area_bytes = AREA_BYTES};
+	bool good;
+
+	good = !rig_start(&r, "verbs", "10.0.0.1") && connect_up_to(&r, 16);
+	nr_shared = 0;
+	failing = function;
+	countdown = call;
+	good = good && connect_up_to(&r, 22) && !countdown;
+	if (good && nr_shared >= 70) {
+		printf("# %u receives posted\n", nr_shared);
+		good = false;
+	}
+	leave(&r);
+	return good;
+}
+
+static unsigned int check_crowds(unsigned int fds, unsigned int objects)
+{
+	bool good[] = {
+		grows(),
+		goes_on_with_fewer("ibv_reg_mr", 2), /* after the initiator's own memory */
+		goes_on_with_fewer("post_srq_recv", 1),
+		goes_on_with_fewer("post_srq_recv", 20),
+	};
+	unsigned int failed = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		failed += !good[i];
+	if (rig_open_fds() != fds || rig_kernel_objects() != objects) {
+		printf("# left behind: descriptors %u of %u, objects %u of %u\n", rig_open_fds(),
+		       fds, rig_kernel_objects(), objects);
+		failed++;
+	}
+	printf("%s - shared receives: %d %d %d %d\n", failed ? "not ok" : "ok", good[0], good[1],
+	       good[2], good[3]);
+	return failed;
+}
+
 int main(int argc, char **argv)
 {
 	unsigned int failed = 0, runs = 0, fds, objects;
@@ -239,6 +342,8 @@ int main(int argc, char **argv)
 	}
 	fds = rig_open_fds();
 	objects = rig_kernel_objects();
+	if (argc < 2 || !strcmp(argv[1], "crowds"))
+		failed += check_crowds(fds, objects);
 	for (size_t i = 0; i < ARRAY_SIZE(functions); i++) {
 		unsigned int n = 0;
 
