@@ -462,8 +462,10 @@ static void end_queues(struct brp_session *s)
 	for (unsigned int i = 0; i < s->opt.queues; i++) {
 		if (s->queues[i])
 			wait_closed(s->queues[i]);
-		ini_queue_destroy(s->queues[i]);
 	}
+	/* The last callbacks may still have asked for the status, which looks at every queue. */
+	for (unsigned int i = 0; i < s->opt.queues; i++)
+		ini_queue_destroy(s->queues[i]);
 	free(s->queues);
 }
 

@@ -435,6 +435,35 @@ Test(session, without_blocking)
 	cr_assert_eq(fake_nr_objects, 0);
 }
 
+static struct brp_session *asked;
+static unsigned int nr_asked;
+
+static void ask_status(void *arg, int result)
+{
+	struct brp_status st = {.size = sizeof(st)};
+
+	(void)arg;
+	cr_expect_eq(result, -ECANCELED);
+	cr_expect_eq(brp_session_status(asked, &st), 0);
+	nr_asked++;
+}
+
+/* What the last callbacks may look at is still there, whichever queue they come from (a use after
+ * free under ASan otherwise). */
+Test(session, status_is_told_until_the_last_callback)
+{
+	struct brp_options opt = BRP_OPTIONS_INIT;
+
+	opt.queues = 3;
+	cr_assert_eq(brp_connect(URI, &opt, &asked), 0, "%s", brp_last_error());
+	for (unsigned int i = 0; i < opt.queues; i++)
+		cr_assert_eq(brp_submit(brp_session_queue(asked, i),
+					&(struct brp_io){.op = BRP_FLUSH, .done = ask_status}),
+			     0);
+	brp_disconnect(asked);
+	cr_assert_eq(nr_asked, 3);
+}
+
 Test(session, disconnect_while_connecting)
 {
 	struct brp_session *s;
