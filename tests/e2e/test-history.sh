@@ -5,6 +5,8 @@
 # time: 240
 # shellcheck source=tests/e2e/history-lib.sh
 . "$(dirname "$0")/history-lib.sh"
+# shellcheck source=tests/e2e/link-lib.sh
+. "$e2e_dir/link-lib.sh"
 
 make_file disk.img 16M
 # Memory does not survive its target; that is for test-identity to see.
@@ -15,11 +17,16 @@ judge "write-through, a slow device" --nemesis all -- \
 judge "a volatile cache, and errors of the device" --volatile --nemesis all -- \
 	--dev "$file,name=disk,fault=volatile,error=EIO:write:skip100:every300,error=EIO:read:every250"
 
-# A network that is down: packets are lost, and nobody is told.
-if [ "$BRP_TEST_TRANSPORT" = tcp ] && unshare -n ip link set lo up 2>/dev/null; then
-	history_in=(unshare -n sh -c 'ip link set lo up && exec "$@"' sh)
-	judge "a network that goes down" --nemesis wire,client --wire "ip link set lo down / ip link set lo up" -- \
-		--dev "$file,name=disk"
+# A link that is cut in both directions or one, late and lossy: packets do not arrive, and nobody is told.
+if [ "$BRP_TEST_TRANSPORT" = tcp ]; then
+	history_in=(unshare -n "$link" make)
+	"${history_in[@]}" true 2>/dev/null || link=
 else
-	note "no network of our own here: no test of one that goes down"
+	take_link
+fi
+if [ -n "$link" ]; then
+	judge "a link that is cut" --cycles 5 --address "$link_address" --wire "$link" \
+		--nemesis "$(link_faults),kill,client" -- --dev "$file,name=disk"
+else
+	note "no network of our own here: no test of a link that is cut"
 fi

@@ -34,9 +34,8 @@ struct driver_options {
 	uint32_t blocks;
 	unsigned int keepalive_ms;
 	unsigned int actions; /* bits of enum nemesis_kind */
-	const char *wire_cut; /* commands for the shell */
-	const char *wire_mend;
-	bool is_volatile; /* what is not flushed dies with the target */
+	const char *wire;     /* command for the shell, told "cut", "mend" and so on; NULL = none */
+	bool is_volatile;     /* what is not flushed dies with the target */
 	bool may_tear;
 	bool is_verbose;
 };
@@ -141,6 +140,10 @@ enum nemesis_kind {
 	NEMESIS_CLIENT,
 	NEMESIS_FREEZE,
 	NEMESIS_WIRE,
+	NEMESIS_WIRE_UP,
+	NEMESIS_WIRE_DOWN,
+	NEMESIS_LAG,
+	NEMESIS_LOSSY,
 	NEMESIS_KINDS
 };
 
@@ -162,8 +165,9 @@ struct nemesis {
 };
 
 const char *nemesis_name(enum nemesis_kind kind);
-/* "kill,cut" or "all" or "none" into bits. */
-int nemesis_parse(const char *list, const char *transport, unsigned int *ret_actions);
+/* "kill,cut" or "all" or "none" into bits. -EINVAL: one that is unknown, or cannot be done with
+ * this transport or without --wire. */
+int nemesis_parse(const char *list, const struct driver_options *opt, unsigned int *ret_actions);
 /* Until the round's time, or cycles, are over; afterwards all is well again. 0, or a negative
  * errno: the target does not come back. */
 int nemesis_run(struct nemesis *n);

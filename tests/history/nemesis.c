@@ -13,6 +13,7 @@
 
 #define RESUME_MS 60000u
 #define STEP_US   500u
+#define WIRE_MAX  1024u
 #define MAX_PAUSE 8u /* keep-alives: a silent peer is given up after 3 to 4 */
 
 struct action {
@@ -154,22 +155,54 @@ static int act_delay(struct nemesis *n)
 	return 0;
 }
 
-static int shell(const char *command)
+/* The command of --wire, told to do this. */
+static int wire(const struct nemesis *n, const char *what)
 {
-	int status = system(command);
+	char command[WIRE_MAX];
+	int status;
 
+	if (snprintf(command, sizeof(command), "%s %s", n->opt->wire, what) >= (int)sizeof(command))
+		return -E2BIG;
+	status = system(command);
 	if (status != 0)
 		fprintf(stderr, "brp-history: '%s' ended with status %#x\n", command,
 			(unsigned int)status);
 	return status ? -EIO : 0;
 }
 
-static int act_wire(struct nemesis *n)
+static int disturb_wire(struct nemesis *n, const char *what)
 {
-	int err = shell(n->opt->wire_cut);
+	int err = wire(n, what);
+	int mend_err;
 
 	wait_ms(pick_ms(n, 20, MAX_PAUSE * n->opt->keepalive_ms));
-	return shell(n->opt->wire_mend) ? -EIO : err;
+	mend_err = wire(n, "mend");
+	return err ? err : mend_err;
+}
+
+static int act_wire(struct nemesis *n)
+{
+	return disturb_wire(n, "cut");
+}
+
+static int act_wire_up(struct nemesis *n)
+{
+	return disturb_wire(n, "cut-up");
+}
+
+static int act_wire_down(struct nemesis *n)
+{
+	return disturb_wire(n, "cut-down");
+}
+
+static int act_lag(struct nemesis *n)
+{
+	return disturb_wire(n, "lag");
+}
+
+static int act_lossy(struct nemesis *n)
+{
+	return disturb_wire(n, "lossy");
 }
 
 /* ---- clients --------------------------------------------------------------------------------- */
@@ -212,6 +245,10 @@ static const struct action actions[NEMESIS_KINDS] = {
 	[NEMESIS_CLIENT] = {"client", false, false, act_client},
 	[NEMESIS_FREEZE] = {"freeze", false, false, act_freeze},
 	[NEMESIS_WIRE] = {"wire", false, true, act_wire},
+	[NEMESIS_WIRE_UP] = {"wire-up", false, true, act_wire_up},
+	[NEMESIS_WIRE_DOWN] = {"wire-down", false, true, act_wire_down},
+	[NEMESIS_LAG] = {"lag", false, true, act_lag},
+	[NEMESIS_LOSSY] = {"lossy", false, true, act_lossy},
 };
 
 const char *nemesis_name(enum nemesis_kind kind)
@@ -219,7 +256,14 @@ const char *nemesis_name(enum nemesis_kind kind)
 	return actions[kind].name;
 }
 
-static unsigned int named(const char *name, size_t n, bool has_proxy)
+static bool can(const struct action *a, const struct driver_options *opt)
+{
+	bool has_proxy = !strcmp(opt->transport, "tcp");
+
+	return (has_proxy || !a->needs_proxy) && (opt->wire || !a->needs_wire);
+}
+
+static unsigned int named(const char *name, size_t n, const struct driver_options *opt)
 {
 	unsigned int bits = 0;
 	bool is_all = n == 3 && !strncmp(name, "all", 3);
@@ -227,17 +271,14 @@ static unsigned int named(const char *name, size_t n, bool has_proxy)
 	for (unsigned int k = 0; k < NEMESIS_KINDS; k++) {
 		const struct action *a = &actions[k];
 
-		if (is_all ? !a->needs_wire && (has_proxy || !a->needs_proxy)
-			   : n == strlen(a->name) && !strncmp(name, a->name, n))
+		if (can(a, opt) && (is_all || (n == strlen(a->name) && !strncmp(name, a->name, n))))
 			bits |= 1u << k;
 	}
 	return bits;
 }
 
-int nemesis_parse(const char *list, const char *transport, unsigned int *ret_actions)
+int nemesis_parse(const char *list, const struct driver_options *opt, unsigned int *ret_actions)
 {
-	bool has_proxy = !strcmp(transport, "tcp");
-
 	*ret_actions = 0;
 	if (!strcmp(list, "none"))
 		return 0;
@@ -245,7 +286,7 @@ int nemesis_parse(const char *list, const char *transport, unsigned int *ret_act
 		unsigned int bits;
 
 		n = strcspn(list, ",");
-		bits = named(list, n, has_proxy);
+		bits = named(list, n, opt);
 		if (!bits)
 			return -EINVAL;
 		*ret_actions |= bits;

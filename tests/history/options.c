@@ -49,11 +49,13 @@ static const struct option_spec specs[] = {
 	{"volume", 0, "NAME", "of the target's volumes [disk]", OPT_VOLUME},
 	{"nemesis", 0, "LIST",
 	 "what goes wrong: kill, term, stop (the target); client, freeze (a client);\n"
-	 "cut, close, half, stall, stall-up, stall-down, refuse, delay (TCP); wire;\n"
-	 "all (but wire), none [all]",
+	 "cut, close, half, stall, stall-up, stall-down, refuse, delay (TCP); wire, wire-up,\n"
+	 "wire-down, lag, lossy (with --wire); all (that can be done), none [all]",
 	 OPT_NEMESIS},
 	{"keepalive", 0, "MS", "of the clients [100]", OPT_KEEPALIVE},
-	{"wire", 0, "CUT/MEND", "two shell commands, separated by a slash between spaces, for wire",
+	{"wire", 0, "COMMAND",
+	 "for the shell; told in one more word what to do to the network: cut, cut-up (nothing\n"
+	 "arrives at the target), cut-down, lag, lossy, and then mend",
 	 OPT_WIRE},
 	{"volatile", 0, NULL, "the target's death costs what was not flushed", OPT_VOLATILE},
 	{"may-tear", 0, NULL, "a read beside a write may see a mixture (memory volumes)", OPT_TEAR},
@@ -71,19 +73,6 @@ static const char usage[] =
 	"\n"
 	"exit status: 0 it could, 1 it could not, 2 wrong command line, 3 the run failed,\n"
 	"             4 requests were never answered\n";
-
-/* The value is cut in two; argv is ours. */
-static int set_wire(struct driver_options *o, char *value)
-{
-	char *slash = strstr(value, " / ");
-
-	if (!slash)
-		return -1;
-	*slash = '\0';
-	o->wire_cut = value;
-	o->wire_mend = slash + 3;
-	return 0;
-}
 
 static int set_name(const char **where, const char *value)
 {
@@ -126,6 +115,8 @@ static int apply(struct driver_options *o, int id, const char *value, const char
 		return set_name(&o->volume, value);
 	case OPT_LOG:
 		return set_name(&o->log, value);
+	case OPT_WIRE:
+		return set_name(&o->wire, value);
 	case OPT_NEMESIS:
 		return set_name(ret_nemesis, value);
 	}
@@ -152,9 +143,6 @@ static int on_option(struct driver_options *o, struct options_iter *it, int id,
 	case OPT_HELP:
 		options_help(stdout, usage, specs, ARRAY_SIZE(specs));
 		return DRIVER_OK;
-	case OPT_WIRE:
-		return set_wire(o, strdup(it->value)) ? options_bad_value(it, "not 'CUT / MEND'")
-						      : -1;
 	}
 	return apply(o, id, it->value, ret_nemesis, &why) ? options_bad_value(it, "%s", why) : -1;
 }
@@ -194,11 +182,10 @@ static int check(struct driver_options *o, const char *nemesis)
 {
 	if (!*o->target_argv)
 		return options_usage_error(PROGRAM, "no target: end with -- brp-target --dev SPEC");
-	if (nemesis_parse(nemesis, o->transport, &o->actions) < 0)
-		return options_usage_error(PROGRAM, "--nemesis: '%s' is not a list of things",
-					   nemesis);
-	if (o->actions & 1u << NEMESIS_WIRE && !o->wire_cut)
-		return options_usage_error(PROGRAM, "--nemesis wire needs --wire");
+	if (nemesis_parse(nemesis, o, &o->actions) < 0)
+		return options_usage_error(
+			PROGRAM, "--nemesis: '%s' is not a list of things that can be done",
+			nemesis);
 	return -1;
 }
 

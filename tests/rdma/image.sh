@@ -29,7 +29,7 @@ root=
 library_list=
 
 # busybox supplies the small tools that are not listed here.
-programs=(bash kmod ip rdma ibv_devinfo rping fio
+programs=(bash kmod ip tc rdma ibv_devinfo rping fio
 	stat timeout dd sort tail head date seq stdbuf)
 
 # For the tests of block devices; those that miss one say so.
@@ -47,6 +47,7 @@ modules=(
 	ib_srp ib_srpt ib_iser ib_isert iscsi_tcp
 	target_core_mod target_core_iblock iscsi_target_mod
 	dm-mod dm-flakey dm-multipath
+	sch_netem
 )
 
 unavailable() {
