@@ -428,10 +428,9 @@ Test(queue, keepalive_is_sent_and_silence_ends_the_connection)
 	opt.ctrl_loss_tmo_ms = 0;
 	fake_config.login.keepalive_ms = 20;
 	rig = fake_rig_up(&opt);
-	cr_assert_eq(brp_wait(rig.q, 50), 0);
-	cr_assert_geq(fake_count(rig.c, BRP_MSG_KEEPALIVE), 1);
 	r = brp_wait(rig.q, 5000);
 	cr_assert_eq(r, -ETIMEDOUT);
+	cr_assert_eq(fake_count(rig.c, BRP_MSG_KEEPALIVE), 2); /* the third silent tick ends it */
 	cr_assert(strstr(brp_session_error(rig.s), "silent"));
 	fake_rig_down(&rig);
 }
