@@ -3,6 +3,7 @@
 #include "initiator/ctl/links.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,6 +147,24 @@ int links_make(const struct reg_entry *e)
 			err = make_one(names[i], e);
 	}
 	return err;
+}
+
+void links_tell_udev(const struct reg_entry *e)
+{
+	static const char change[] = "change";
+	const char *name = strrchr(e->node, '/');
+	char path[PATH_MAX];
+	int fd;
+
+	if (!name)
+		return;
+	snprintf(path, sizeof(path), "/sys/class/block%s/uevent", name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return; /* no block device, or not for us to say */
+	if (write(fd, change, sizeof(change) - 1) < 0)
+		log_warning("%s: udev cannot be told: %s", e->name, strerror(errno));
+	close(fd);
 }
 
 void links_remove(const struct reg_entry *e)

@@ -32,6 +32,9 @@ bool links_name_taken(const char *name);
 
 /* Needs e->node. A by-id or by-name link of another device that is still there stays. */
 int links_make(const struct reg_entry *e);
+/* Has udev look at the device again, once the entry tells what is true: what udev was told by the
+ * kernel it may have handled before the entry was there, or while it was still there. */
+void links_tell_udev(const struct reg_entry *e);
 /* Those that lead to this device. */
 void links_remove(const struct reg_entry *e);
 

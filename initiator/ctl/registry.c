@@ -159,6 +159,7 @@ void registry_remove(const struct reg_entry *e)
 		if (unlink(path) < 0 && errno != ENOENT)
 			log_warning("%s: cannot be removed: %s", path, strerror(errno));
 	}
+	links_tell_udev(e);
 }
 
 /* ---- names ----------------------------------------------------------------------------------- */

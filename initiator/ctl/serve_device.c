@@ -135,6 +135,8 @@ int serve_create(struct server *s)
 	if (err)
 		serve_fail(s, err, "%s: the device cannot be named: %s", s->opt.uri,
 			   strerror(-err));
+	else
+		links_tell_udev(&s->entry);
 	return err;
 }
 

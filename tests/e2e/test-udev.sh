@@ -3,6 +3,7 @@
 # connecting again, and lose them with the device. The udevd has only these rules, and namespaces of its own.
 # transports: tcp
 # time: 120
+# alone: its udevd is told about the devices of all tests
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -19,11 +20,13 @@ need_udevd() {
 	"${world[@]}" true 2>"$tmp/why" || cannot "namespaces cannot be made here: $(tail -n 1 "$tmp/why")"
 }
 
-# brp-initiator has the registry of this test: udevd gives its programs no environment.
+# brp-initiator has the registry of this test: udevd gives its programs no environment. The first time it is asked about
+# a device it knows nothing, as if udevd had been quicker than its entry.
 install_rules() {
 	local dir
 
-	printf '#!/bin/sh\nBRP_RUN_DIR=%s exec %s "$@"\n' "$BRP_RUN_DIR" "$initiator" >"$tmp/initiator"
+	printf '#!/bin/sh\nmkdir %s/asked 2>/dev/null && exit 3\nBRP_RUN_DIR=%s exec %s "$@"\n' "$tmp" "$BRP_RUN_DIR" \
+		"$initiator" >"$tmp/initiator"
 	chmod +x "$tmp/initiator"
 	for dir in /lib/udev/rules.d /etc/udev/rules.d; do
 		[ ! -d "$dir" ] || mount -t tmpfs rules "$dir"
@@ -57,14 +60,22 @@ names_left() {
 	find /dev/brp /dev/brp[0-9]* ! -type d 2>/dev/null
 }
 
+# udevd has it from our rule: the links alone brp-initiator makes, too.
+udevd_knows() {
+	grep -qx "E:BRP_UUID=$uuid" "/run/udev/data/b$(lsblk -dno MAJ:MIN "$1" | tr -d ' ')" 2>/dev/null
+}
+
 no_names() {
 	[ -z "$(names_left)" ]
 }
 
 connected() {
+	rm -rf "$tmp/asked"
 	ini connect "$target_uri/v" >/dev/null || bad "connect failed"
 	node=$(entry brp0 node)
 	uuid=$(entry brp0 volume_uuid)
+	wait_for 20 udevd_knows "$node" || bad "udevd does not know $node"
+	[ -d "$tmp/asked" ] || bad "udevd has not asked"
 	wait_for 20 has_names "$node" || bad "no stable names of $node: $(names_left)"
 }
 
@@ -85,7 +96,13 @@ named_partitions() {
 	wait_for 20 has_names "$node" 2 || bad "no stable names of partitions: $(names_left)"
 }
 
+# /dev is everybody's.
+test_cleanup() {
+	[ "${BRP_TEST_INSIDE-}" != yes ] || names_left | xargs -r rm -f || true
+}
+
 disconnected() {
+	rm -rf "$tmp/asked"
 	ini disconnect brp0 || bad "disconnect failed"
 	wait_for 20 no_names || bad "names are left: $(names_left)"
 	nothing_left
