@@ -160,8 +160,9 @@ int __wrap_rdma_ack_cm_event(struct rdma_cm_event *ev)
 /* ---- one scenario ---------------------------------------------------------------------------- */
 
 #define NR_REQUESTS 40u
-/* Little, as it is registered anew for every scenario. */
+/* Little, as all memory is registered anew for every scenario. */
 #define AREA_BYTES ((NR_REQUESTS + 1) * 65536)
+#define MSG_BYTES  1024u
 
 struct run {
 	const struct scenario *sc;
@@ -336,7 +337,7 @@ static void check_ends(struct run *run)
 /* Returns what is wrong, or NULL. */
 static const char *play(const struct scenario *sc)
 {
-	struct run run = {.sc = sc, .rig.area_bytes = AREA_BYTES};
+	struct run run = {.sc = sc, .rig.area_bytes = AREA_BYTES, .rig.msg_bytes = MSG_BYTES};
 	struct rig *r = &run.rig;
 
 	ids[INITIATOR] = ids[TARGET] = NULL;
@@ -362,7 +363,7 @@ static const char *play(const struct scenario *sc)
 /* The device of the listener's address goes away: what is connected stays, who comes is refused. */
 static const char *play_listener(const struct scenario *sc)
 {
-	struct run run = {.sc = sc, .rig.area_bytes = AREA_BYTES};
+	struct run run = {.sc = sc, .rig.area_bytes = AREA_BYTES, .rig.msg_bytes = MSG_BYTES};
 	struct rig *r = &run.rig;
 	struct rig_end *late;
 

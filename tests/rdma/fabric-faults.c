@@ -14,8 +14,9 @@
 #include "common/log.h"
 #include "tests/rdma/rig.h"
 
-/* Little, as it is registered anew for every session. */
+/* Little, as all memory is registered anew for every session. */
 #define AREA_BYTES (2u << 20)
+#define MSG_BYTES  1024u
 
 static const char *failing; /* function */
 static unsigned int countdown;
@@ -210,7 +211,7 @@ static bool rest_and_go_on(struct wait *w)
 /* Returns false when something hangs. */
 static bool session(void)
 {
-	struct rig r = {.area_bytes = AREA_BYTES, .sleep_ms = 20};
+	struct rig r = {.area_bytes = AREA_BYTES, .msg_bytes = MSG_BYTES, .sleep_ms = 20};
 	struct rig_end *e = NULL;
 	struct wait w = {.rig = &r, .want = 30};
 	bool good = true;

@@ -381,21 +381,17 @@ static char *map(size_t bytes)
 int rig_start(struct rig *r, const char *fabric, const char *address)
 {
 	static const struct fabric_listen_handler listen_handler = {on_incoming};
+	uint32_t to_target, to_initiator;
 	int rc = fabric_create(fabric, &r->fabric);
 
 	if (rc)
 		return rc;
-	r->target_params = (struct fabric_params){
-		BRP_MAX_TARGET_MSG_BYTES, 64,        BRP_MAX_INITIATOR_MSG_BYTES, 64,
-		RIG_DATA_BYTES,           RIG_DEPTH,
-	};
+	to_initiator = r->msg_bytes ? r->msg_bytes : BRP_MAX_INITIATOR_MSG_BYTES;
+	to_target = r->msg_bytes ? r->msg_bytes : BRP_MAX_TARGET_MSG_BYTES;
+	r->target_params =
+		(struct fabric_params){to_target, 64, to_initiator, 64, RIG_DATA_BYTES, RIG_DEPTH};
 	r->initiator_params = (struct fabric_params){
-		BRP_MAX_INITIATOR_MSG_BYTES,
-		RIG_DEPTH + 8,
-		BRP_MAX_TARGET_MSG_BYTES,
-		32,
-		RIG_DATA_BYTES,
-		RIG_DEPTH,
+		to_initiator, RIG_DEPTH + 8, to_target, 32, RIG_DATA_BYTES, RIG_DEPTH,
 	};
 	if (!r->area_bytes)
 		r->area_bytes = RIG_AREA_BYTES;

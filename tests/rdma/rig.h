@@ -67,7 +67,8 @@ struct rig {
 	struct sockaddr_in addr;
 	struct fabric_params target_params;
 	struct fabric_params initiator_params;
-	size_t area_bytes; /* of each of these; 0 at the start: RIG_AREA_BYTES */
+	size_t area_bytes;  /* of each of these; 0 at the start: RIG_AREA_BYTES */
+	uint32_t msg_bytes; /* of the longest message; 0 at the start: the protocol's */
 	char *target_area;
 	char *initiator_area;
 	struct fabric_mem *target_mem;
