@@ -60,7 +60,7 @@ static const struct option_spec specs[] = {
 	{"max-connections", 0, "N", "connections at once; default 1024", OPT_MAX_CONNECTIONS},
 	{"buffer-memory", 0, "SIZE", "memory for I/O buffers at most; default 1G",
 	 OPT_BUFFER_MEMORY},
-	{"numa-node", 0, "N", "NUMA node of the I/O buffers; default: any", OPT_NUMA_NODE},
+	{"numa-node", 0, "N", "NUMA node, or any; default: where the devices are", OPT_NUMA_NODE},
 	{"digest", 0, "MODE",
 	 "CRC32C digests on TCP: off, allow (to those who insist on them; default),\n"
 	 "on (to all who can do them), require",
@@ -222,8 +222,11 @@ static int apply(struct target_config *c, int id, const char *value, const char 
 		*ret_why = "a size of at least 16M";
 		return set_buffer_memory(c, value);
 	case OPT_NUMA_NODE:
-		*ret_why = "the number of a NUMA node";
-		return set_int(&s->numa_node, value, 1023);
+		*ret_why = "the number of a NUMA node, or any";
+		if (strcmp(value, "any"))
+			return set_int(&s->numa_node, value, 1023);
+		s->numa_node = SERVER_NODE_ANY;
+		return 0;
 	case OPT_DIGEST:
 		*ret_why = "off, allow, on or require";
 		return set_digest(c, value);
@@ -320,7 +323,7 @@ static void set_defaults(struct target_config *c)
 	c->server.max_queue_depth = 256;
 	c->server.max_connections = 1024;
 	c->server.buffer_bytes = 1u << 30;
-	c->server.numa_node = -1;
+	c->server.numa_node = SERVER_NODE_AUTO;
 	c->server.digest = SERVER_DIGEST_ALLOW;
 }
 

@@ -6,11 +6,13 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "brp/status.h"
 #include "common/log.h"
+#include "common/place.h"
 #include "target/conn.h"
 #include "target/listener.h"
 #include "target/session.h"
@@ -75,6 +77,67 @@ static int open_fabrics(struct server *s)
 	return 0;
 }
 
+/* ---- where to run ---------------------------------------------------------------------------- */
+
+static bool has_rdma(const struct server *s)
+{
+	for (unsigned int i = 0; i < s->nr_fabrics; i++) {
+		if (!strcmp(fabric_name(s->fabrics[i]), "verbs"))
+			return true;
+	}
+	return false;
+}
+
+/* Of the disks among the volumes, if they share one. */
+static int node_of_disks(const struct server *s)
+{
+	int node = -1;
+
+	for (unsigned int i = 0; i < s->opt.nr_volumes; i++) {
+		struct stat st;
+		int other;
+
+		if (stat(s->opt.volumes[i].spec.path, &st) < 0 || !S_ISBLK(st.st_mode))
+			continue;
+		other = place_of_block("/sys", st.st_rdev);
+		if (other < 0)
+			continue;
+		if (node >= 0 && other != node)
+			return -1;
+		node = other;
+	}
+	return node;
+}
+
+static int choose_node(const struct server *s)
+{
+	int node = s->opt.numa_node;
+
+	if (node != SERVER_NODE_AUTO)
+		return MAX(node, -1);
+	if (has_rdma(s))
+		node = place_of_rdma("/sys");
+	if (node < 0)
+		node = node_of_disks(s);
+	if (node >= 0)
+		log_notice("threads and buffers on NUMA node %d, where the devices are "
+			   "(--numa-node)",
+			   node);
+	return node;
+}
+
+/* Threads inherit where they may run from the one that starts them. */
+static int start_pool(struct server *s)
+{
+	cpu_set_t before;
+	bool is_placed = place_enter_node(s->numa_node, &before);
+	int err = pool_start(s->pool);
+
+	if (is_placed)
+		place_leave_node(&before);
+	return err;
+}
+
 /* ---- start and stop -------------------------------------------------------------------------- */
 
 static int add_volumes(struct server *s)
@@ -111,11 +174,13 @@ static int start(struct server *s)
 	s->control_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (!err && s->control_fd < 0)
 		err = -errno;
-	if (!err)
+	if (!err) {
+		s->numa_node = choose_node(s);
 		err = add_volumes(s);
+	}
 	if (!err)
 		err = buffers_init(&s->buffers, s->fabrics, s->nr_fabrics, REGION_BYTES,
-				   s->opt.buffer_bytes, s->opt.numa_node);
+				   s->opt.buffer_bytes, s->numa_node);
 	if (!err)
 		err = pool_create(&pool, &s->pool);
 	if (!err)
@@ -123,7 +188,7 @@ static int start(struct server *s)
 	if (!err)
 		err = listen_all(s);
 	if (!err)
-		err = pool_start(s->pool);
+		err = start_pool(s);
 	return err;
 }
 

@@ -28,6 +28,9 @@ enum server_digest {
 	SERVER_DIGEST_REQUIRE, /* others are refused */
 };
 
+#define SERVER_NODE_AUTO (-1) /* where the RDMA devices are, or else the disks */
+#define SERVER_NODE_ANY  (-2)
+
 struct server_options {
 	struct volume_config volumes[TARGET_MAX_VOLUMES];
 	unsigned int nr_volumes;
@@ -39,7 +42,7 @@ struct server_options {
 	unsigned int max_connections;
 	unsigned int max_queue_depth;
 	uint64_t buffer_bytes; /* I/O buffers in all */
-	int numa_node;         /* of the buffers, -1 = any */
+	int numa_node;         /* of threads, buffers and memory volumes, or SERVER_NODE_* */
 	/* To prove that the checks find what goes wrong without (docs/testing.md). */
 	bool is_unsafe_no_fence; /* a new epoch does not wait for the older one's requests */
 	bool is_unsafe_no_flush; /* FLUSH and FUA do nothing */
@@ -54,6 +57,7 @@ struct server {
 	struct pool *pool;
 	struct fabric *fabrics[TARGET_MAX_FABRICS];
 	unsigned int nr_fabrics;
+	int numa_node;  /* -1: any */
 	int control_fd; /* eventfd: a removed volume has lost its last user */
 	struct ticker *ticker;
 	struct buffers buffers; /* has its own lock */

@@ -147,6 +147,8 @@ int volumes_add(struct server *s, const struct volume_config *c, bool is_configu
 		return -E2BIG;
 	}
 	cfg.spec.is_unsafe_no_flush = s->opt.is_unsafe_no_flush;
+	if (cfg.spec.numa_node < 0)
+		cfg.spec.numa_node = s->numa_node;
 	err = volume_open(&cfg, s->opt.is_serial, &v);
 	if (err)
 		return err;
