@@ -404,7 +404,7 @@ is_on_disk() {
 # Flush and FUA arrive at the back end, each as often as asked for, and as what they are.  The
 # back end has a write-back cache in memory, so the disk shows what is stable.
 device_test_flush() {
-	local i nr_failed=0 mnt=$tmp/mnt name least=3
+	local i nr_failed=0 mnt=$tmp/mnt name least=3 before=old
 
 	need_front
 	need_tools mkfs.ext4 debugfs
@@ -433,16 +433,22 @@ device_test_flush() {
 	sync
 	sync
 	is_on_disk fua old || bad "synced files are not on the disk"
-	write_at "$mnt/waits" 0 64 'not flushed'
-	dd_flags=direct,dsync write_at "$mnt/fua" 0 64 'with FUA'
-	is_on_disk fua 'with FUA' || bad "data written with FUA is not on the disk"
+	# Whether the blocks are there, in its view, is the kernel's affair: a busy one may add a flush
+	# once.  Who makes a flush of every FUA write does so each time.
+	for ((i = 0; i < 3; i++)); do
+		write_at "$mnt/waits" 0 64 "not flushed $i"
+		dd_flags=direct,dsync write_at "$mnt/fua" 0 64 "with FUA $i"
+		is_on_disk fua "with FUA $i" || bad "data written with FUA is not on the disk"
+		! is_on_disk waits "$before" || break
+		before="not flushed $i"
+	done
 	if [ "$(<"/sys/block/${device#/dev/}/queue/fua")" = 1 ]; then
-		is_on_disk waits old || bad "FUA arrived as a flush"
+		((i < 3)) || bad "FUA arrived as a flush"
 	elif [ "$front" != fuse ]; then
 		bad "$front does not announce FUA"
 	fi
 	umount_device "$mnt"
-	is_on_disk waits 'not flushed' || bad "unmounting flushed nothing"
+	is_on_disk waits "not flushed $((i < 3 ? i : 2))" || bad "unmounting flushed nothing"
 	stop_device d
 	stop_target
 }
