@@ -151,6 +151,15 @@ has_events() {
 	[ "$(grep -c "^[0-9.]* $2: " "$tmp/$1.log")" -ge "$3" ]
 }
 
+is_connected() {
+	has_events "$1" connected 1 || is_gone "$client_pid"
+}
+
+# until_connected NAME: brp-ops mixed, just started. (Its caller sees whether it has ended instead.)
+until_connected() {
+	wait_for 30 is_connected "$1" || bad "$1 has not connected after 30 s"
+}
+
 # event_ms NAME EVENT: when it last printed this one, in ms of the day's clock.
 event_ms() {
 	sed -n "s/^\([0-9]*\)\.\([0-9]*\) $2: .*/\1\2/p" "$tmp/$1.log" | tail -n 1

@@ -368,6 +368,7 @@ static int prepare(struct mix *m)
 		&m->os);
 	if (rc != OPS_OK)
 		return rc;
+	ops_say("connected", o->uri);
 	if (m->os.info.queues > MAX_QUEUES || o->offset >= m->os.info.size_bytes ||
 	    m->os.info.block_bytes > OPS_SMALL_BYTES)
 		return OPS_USAGE;

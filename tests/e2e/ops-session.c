@@ -47,7 +47,15 @@ static int map_arena(struct ops_session *os, size_t bytes)
 	return err;
 }
 
-/* One line each, with the time of day, for scripts. */
+void ops_say(const char *event, const char *text)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	printf("%lld.%03ld %s: %s\n", (long long)ts.tv_sec, ts.tv_nsec / 1000000, event, text);
+	fflush(stdout);
+}
+
 static void on_event(void *arg, const struct brp_event *ev)
 {
 	static const char *const names[] = {
@@ -55,13 +63,9 @@ static void on_event(void *arg, const struct brp_event *ev)
 		[BRP_EVENT_RESIZED] = "resized",   [BRP_EVENT_REMOVED] = "removed",
 		[BRP_EVENT_GOING_DOWN] = "ending", [BRP_EVENT_FAILED] = "failed",
 	};
-	struct timespec ts;
 
 	(void)arg;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	printf("%lld.%03ld %s: %s\n", (long long)ts.tv_sec, ts.tv_nsec / 1000000, names[ev->kind],
-	       ev->text);
-	fflush(stdout);
+	ops_say(names[ev->kind], ev->text);
 }
 
 static void fill_options(const struct ops_options *o, struct brp_options *opt)

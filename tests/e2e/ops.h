@@ -78,6 +78,9 @@ struct ops_session {
 	struct brp_mem *mem;
 };
 
+/* One line, with the time of day, for scripts. */
+void ops_say(const char *event, const char *text);
+
 /* arena_bytes 0: no memory. OPS_OK or an exit status; says what failed. */
 int ops_connect(const struct ops_options *o, size_t arena_bytes, struct ops_session *ret);
 void ops_disconnect(struct ops_session *os);

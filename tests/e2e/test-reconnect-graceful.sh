@@ -22,8 +22,16 @@ if [ -f "$brp_fio" ]; then
 		--rw=randwrite --bs=4k --iodepth=16 --verify=crc32c --do_verify=1 --verify_fatal=1 --loops=1000 --runtime=8
 	clients+=("fio $client_pid")
 fi
+# Each has begun when something is in its volume.
+has_written() {
+	[ "$(stat -c %b "$tmp/$1.img")" -gt 0 ]
+}
+
+for client in "${clients[@]}"; do
+	wait_for 60 has_written "${client% *}" || bad "${client% *} writes nothing"
+done
 for i in 1 2; do
-	sleep 2
+	sleep 1
 	kill -TERM "$target_pid"
 	end_of "$target_pid" 15
 	[ "$(<"$tmp/end-status")" = 0 ] || bad "the target ended with status $(<"$tmp/end-status")"

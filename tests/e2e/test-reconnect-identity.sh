@@ -13,6 +13,7 @@ restart_under_load() {
 	start_client load "$brp_ops" mixed "$target_uri/$volume" --reconnect --seconds="${seconds:-60}" --depth=16 --no-discard \
 		--max-bytes=65536
 	load_pid=$client_pid
+	until_connected load
 	sleep 1
 	is_gone "$load_pid" && { cat "$tmp/load.log"; bad "the load ended early"; }
 	kill -KILL "$target_pid"

@@ -10,6 +10,7 @@ start_target --dev ram:64M
 start_client load "$BRP_BUILD/tests/e2e/brp-ops-removal" mixed "$target_uri/ram" --reconnect --seconds=16 \
 	--depth=32 --queues=3 --span=$((16 << 20)) --max-bytes=131072 --state="$tmp/state"
 load_pid=$client_pid
+until_connected load
 sleep 0.5
 for ((i = 1; i <= $(scale 4); i++)); do
 	is_gone "$load_pid" && { cat "$tmp/load.log"; bad "the load ended early"; }

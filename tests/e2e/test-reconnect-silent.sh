@@ -12,6 +12,7 @@ start_client load "$brp_ops" mixed "$target_uri/disk" --reconnect --seconds=16 -
 	--span=$((4 << 20)) --state="$tmp/state"
 load_pid=$client_pid
 for i in 1 2; do
+	until_connected load
 	sleep 1
 	kill -STOP "$target_pid"
 	stopped=$(now_ms)

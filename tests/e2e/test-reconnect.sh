@@ -13,6 +13,7 @@ port=$target_port
 start_client load "$brp_ops" mixed "$target_uri/disk" --reconnect --seconds="$(scale 16)" --depth=64 --queues=3 \
 	--span=$((16 << 20)) --max-bytes=131072
 load_pid=$client_pid
+until_connected load
 longest=0
 for ((i = 1; i <= $(scale 4); i++)); do
 	sleep 1

@@ -12,6 +12,7 @@ for mode in parallel serial; do
 	start_client load "$brp_ops" mixed "$target_uri/disk" --seconds=60 --depth=64 --queues=2 \
 		--span=$((16 << 20)) --state="$tmp/state" --max-bytes=131072
 	load_pid=$client_pid
+	until_connected load
 	sleep 2
 	is_gone "$load_pid" && { cat "$tmp/load.log"; bad "the load ended early"; }
 	kill -TERM "$target_pid"

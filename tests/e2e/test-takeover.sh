@@ -11,6 +11,7 @@ start_target --dev "$file,name=disk"
 start_client first "$brp_ops" mixed "$target_uri/disk" --reconnect --session=7 --queues=3 --seconds=60 --depth=16 \
 	--span=$((16 << 20))
 first_pid=$client_pid
+until_connected first
 sleep 1
 is_gone "$first_pid" && { cat "$tmp/first.log"; bad "the first one ended early"; }
 ops mixed disk --reconnect --session=7 --queues=2 --requests="$(scale 8000)" --depth=16 --offset=$((16 << 20)) --state="$tmp/state" | tee "$tmp/second.log"
