@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "target/conn.h"
+#include "target/request_state.h"
 
 /* Data that is copied into the message rather than pushed: a copy of it takes less than a work
  * request here and a receive there, and a message holds several. Measured: docs/results/path.md. */

@@ -9,7 +9,7 @@
 #include "brp/status.h"
 #include "common/log.h"
 #include "target/answer.h"
-#include "target/conn.h"
+#include "target/request_state.h"
 #include "target/server.h"
 
 /* A request that was answered may linger in PUSH until the fabric says so: some more objects than
@@ -18,7 +18,7 @@
 /* Moving this much takes longer than waking a thread: a follower is promoted first. */
 #define PROMOTE_BYTES (256u << 10)
 
-static const bool may_follow[REQUEST_STATE_COUNT][REQUEST_STATE_COUNT] = {
+const bool request_may_follow[REQUEST_STATE_COUNT][REQUEST_STATE_COUNT] = {
 	[REQUEST_FREE] = {[REQUEST_BUFFER] = true,
 			  [REQUEST_PULL] = true,
 			  [REQUEST_GATE] = true,
@@ -35,17 +35,6 @@ static const bool may_follow[REQUEST_STATE_COUNT][REQUEST_STATE_COUNT] = {
 	[REQUEST_ANSWER] = {[REQUEST_PUSH] = true, [REQUEST_FREE] = true},
 	[REQUEST_PUSH] = {[REQUEST_FREE] = true},
 };
-
-void request_set_state(struct request *r, enum request_state to)
-{
-	struct request_table *t = &r->conn->requests;
-
-	assert(may_follow[r->state][to]);
-	(void)may_follow; /* with NDEBUG */
-	t->nr_pulls = t->nr_pulls + (to == REQUEST_PULL) - (r->state == REQUEST_PULL);
-	t->nr_pushes = t->nr_pushes + (to == REQUEST_PUSH) - (r->state == REQUEST_PUSH);
-	r->state = to;
-}
 
 /* ---- table ----------------------------------------------------------------------------------- */
 
@@ -169,28 +158,6 @@ void request_put_large(struct request *r)
 	/* Those who wait for our own share to shrink are told by nobody else. */
 	if (unlikely(!list_empty(&t->starved)))
 		conn_order(c, CONN_ORDER_BUFFER);
-}
-
-void request_release(struct request *r)
-{
-	struct conn *c = r->conn;
-	struct request_table *t = &c->requests;
-
-	if (r->large)
-		request_put_large(r);
-	request_set_state(r, REQUEST_FREE);
-	list_add_head(&t->free, &r->link); /* warm in the cache */
-	t->nr_free++;
-	t->nr_busy--;
-	if (unlikely(t->is_holding)) {
-		t->is_holding = false;
-		fabric_resume(c->fc);
-	}
-}
-
-void request_untag(struct request *r)
-{
-	r->conn->requests.by_index[brp_tag_index(r->wire.tag)] = NULL;
 }
 
 /* ---- device ---------------------------------------------------------------------------------- */

@@ -94,12 +94,6 @@ int requests_jumbo(struct conn *c, const void *buf, uint32_t bytes, const char *
 /* One pass: hands gathered requests to the device, takes finished ones, queues their answers. */
 void requests_progress(struct conn *c);
 
-/* What answer.c needs of the table. */
-void request_set_state(struct request *r, enum request_state to);
-void request_put_large(struct request *r); /* it has one */
-void request_untag(struct request *r); /* the peer may use the tag again: it is told the answer */
-void request_release(struct request *r);
-
 /* Fabric callbacks. */
 void requests_pull_done(struct conn *c, struct fabric_xfer *x, int status);
 void requests_push_done(struct conn *c, struct fabric_xfer *x, int status);
