@@ -158,7 +158,7 @@ static void refused_login(struct ini_conn *c, const struct brp_login_reply *m)
 		      m->reason[0] ? ": " : "", m->reason);
 	c->refusal = m->status;
 	c->refusal_epoch = m->epoch;
-	c->is_final = m->status == BRP_ST_DENIED;
+	c->is_final = m->status == BRP_ST_DENIED || m->status == BRP_ST_GONE;
 	ini_conn_close(c, err, false);
 }
 

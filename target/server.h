@@ -19,6 +19,7 @@
 #include "target/volumes.h"
 
 #define TARGET_MAX_VOLUMES 1024
+#define TARGET_MAX_GONE    64u
 
 /* Digests on TCP (protocol.md 2.1). */
 enum server_digest {
@@ -49,6 +50,12 @@ struct server_options {
 	enum server_digest digest;
 };
 
+/* A volume that was removed while the target ran, and has not come back. */
+struct gone_volume {
+	struct brp_uuid uuid;
+	char name[BRP_VOLUME_NAME_BYTES];
+};
+
 struct server {
 	/* constant after server_start() */
 	struct server_options opt;
@@ -68,6 +75,8 @@ struct server {
 	struct list volumes; /* written by the control thread only, which may read it unlocked */
 	unsigned int nr_volumes;
 	struct list removed; /* volumes that are gone from the table, until they are closed */
+	struct gone_volume gone[TARGET_MAX_GONE]; /* the last ones; free places have no name */
+	unsigned int next_gone;
 	struct list conns;
 	unsigned int nr_conns;
 	struct list sessions;

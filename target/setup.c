@@ -234,6 +234,16 @@ void conn_try_admission(struct conn *c)
 		wait_at_barrier(c);
 }
 
+/* An initiator that was away when its volume was removed must hear it, or it would wait for ever.
+ */
+static void refuse_volume(struct conn *c)
+{
+	if (volumes_was_removed(c->server, &c->login))
+		refuse(c, BRP_ST_GONE, 0, "it was removed here");
+	else
+		refuse(c, BRP_ST_NO_VOLUME, 0, "no such volume on this target");
+}
+
 static void on_login(struct conn *c, const void *buf, uint32_t bytes)
 {
 	if (brp_decode_login(buf, bytes, &c->login)) {
@@ -242,7 +252,7 @@ static void on_login(struct conn *c, const void *buf, uint32_t bytes)
 	}
 	c->is_set_up = true;
 	if (!volumes_get(c->server, c)) {
-		refuse(c, BRP_ST_NO_VOLUME, 0, "no such volume on this target");
+		refuse_volume(c);
 		return;
 	}
 	conn_try_admission(c);

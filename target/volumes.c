@@ -74,6 +74,53 @@ void volumes_put(struct server *s, struct conn *c)
 		eventfd_write(s->control_fd, 1);
 }
 
+/* ---- what was removed ------------------------------------------------------------------------ */
+
+/* server.lock is held, as for the next two. */
+static void remember_gone(struct server *s, const struct volume *v)
+{
+	struct gone_volume *g = &s->gone[s->next_gone++ % TARGET_MAX_GONE];
+
+	g->uuid = v->info.uuid;
+	memcpy(g->name, v->name, sizeof(g->name));
+}
+
+/* Something of this name, or itself, is there again. */
+static void forget_gone(struct server *s, const struct volume *v)
+{
+	for (unsigned int i = 0; i < TARGET_MAX_GONE; i++) {
+		struct gone_volume *g = &s->gone[i];
+
+		if (!strcmp(g->name, v->name) || brp_uuid_equal(&g->uuid, &v->info.uuid))
+			*g = (struct gone_volume){0};
+	}
+}
+
+static bool is_gone(const struct server *s, const struct brp_login *login)
+{
+	for (unsigned int i = 0; i < TARGET_MAX_GONE; i++) {
+		const struct gone_volume *g = &s->gone[i];
+
+		if (g->name[0] && (login->flags & BRP_LOGIN_BY_UUID
+					   ? brp_uuid_equal(&g->uuid, &login->volume_uuid)
+					   : !strcmp(g->name, login->volume_name)))
+			return true;
+	}
+	return false;
+}
+
+bool volumes_was_removed(struct server *s, const struct brp_login *login)
+{
+	bool result;
+
+	pthread_mutex_lock(&s->lock);
+	result = is_gone(s, login);
+	pthread_mutex_unlock(&s->lock);
+	return result;
+}
+
+/* ---- lists ----------------------------------------------------------------------------------- */
+
 static void fill_entry(const struct volume *v, struct brp_list_entry *e)
 {
 	memset(e, 0, sizeof(*e));
@@ -162,6 +209,7 @@ int volumes_add(struct server *s, const struct volume_config *c, bool is_configu
 	pthread_mutex_lock(&s->lock);
 	list_add_tail(&s->volumes, &v->link);
 	s->nr_volumes++;
+	forget_gone(s, v);
 	pthread_mutex_unlock(&s->lock);
 	server_count(s, TARGET_COUNT_volumes_added);
 	return 0;
@@ -196,6 +244,7 @@ int volumes_remove(struct server *s, const char *name)
 	list_add_tail(&s->removed, &v->link);
 	s->nr_volumes--;
 	v->is_removed = true;
+	remember_gone(s, v);
 	nr_users = v->nr_users;
 	order_users(s, v, CONN_ORDER_REMOVED);
 	pthread_mutex_unlock(&s->lock);

@@ -43,6 +43,9 @@ bool volumes_is_closing(struct server *s, const char *name);
 
 /* c->volume becomes the one that c->login names, with a reference. False: there is none. */
 bool volumes_get(struct server *s, struct conn *c);
+/* What the login names was removed while the target ran, and nothing of that name has come since.
+ * The last TARGET_MAX_GONE are known. */
+bool volumes_was_removed(struct server *s, const struct brp_login *login);
 /* Gives it back. server.lock is held; harmless without a volume. */
 void volumes_put(struct server *s, struct conn *c);
 /* Entries of a LIST_REPLY from `first` on, at most max; *ret_total: volumes in all. */

@@ -63,9 +63,11 @@ refuses 1 'two volumes named more' ctl add "$file,name=more"
 refuses 1 'colour=red' ctl add "$file,colour=red"
 refuses 1 '/nonexistent' ctl add /nonexistent
 ctl remove more
-refuses 3 'no such volume|NO_VOLUME|nothere|more' "$brp_ops" shapes "$target_uri/more"
+refuses 3 'more: volume removed' "$brp_ops" shapes "$target_uri/more"
+refuses 3 'never: no such volume' "$brp_ops" shapes "$target_uri/never"
 refuses 1 'no volume named more' ctl remove more
 ctl add "ram:4M,name=more" # the name is free at once
+timeout 30 "$brp_ops" shapes "$target_uri/more" || bad "a volume that came back cannot be used"
 ctl remove more
 
 note "-- I/O on one volume while others come and go"

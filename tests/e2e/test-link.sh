@@ -64,4 +64,19 @@ done
 expect_served "the end"
 end_load
 note "$cycles cuts, $nr_long of them until the session was lost, $(logins) logins: $load_result"
+
+has_cut_off() {
+	grep -A 100 'volume disk: removed' "$target_log" | grep -q 'cut off'
+}
+
+# A volume that is removed while nobody can be told of it: no waiting for ever afterwards.
+start_load disk "$keep_alive_s"
+expect_served "a second load"
+"$link" cut
+"$brp_targetctl" --control "$tmp/target.sock" remove disk || bad "the volume cannot be removed"
+wait_for 30 has_cut_off || bad "the silent initiator keeps its removed volume"
+sleep 1 # its side gives up too
+"$link" mend
+wait_for 30 is_gone "$load_pid" || bad "the load waits for a volume that was removed: $(tail -n 3 "$tmp/load.log")"
+grep -q 'volume removed' "$tmp/load.log" || bad "it is not said that the volume was removed: $(tail -n 3 "$tmp/load.log")"
 stop_target

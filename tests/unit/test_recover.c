@@ -303,8 +303,10 @@ static void refuse(enum brp_status_code st)
 Test(recover, refusals_that_may_pass_are_waited_for)
 {
 	static const enum brp_status_code st[] = {
-		BRP_ST_NO_VOLUME,    BRP_ST_GONE, BRP_ST_SHUTTING_DOWN,
-		BRP_ST_NO_RESOURCES, BRP_ST_BUSY,
+		BRP_ST_NO_VOLUME,
+		BRP_ST_SHUTTING_DOWN,
+		BRP_ST_NO_RESOURCES,
+		BRP_ST_BUSY,
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(st); i++) {
@@ -392,6 +394,22 @@ Test(recover, a_removed_volume_is_gone)
 	expect_end(&rig, -ENODEV, "removed");
 	cr_assert_eq(io.result, -ENODEV);
 	cr_assert_eq(nr_told(BRP_EVENT_REMOVED), 1);
+	fake_rig_down(&rig);
+}
+
+/* As when it was removed while the network was down. */
+Test(recover, a_volume_that_was_removed_meanwhile_is_gone)
+{
+	struct brp_options opt = quick_options();
+	struct fake_rig rig = fake_rig_up(&opt);
+	struct fake_io io = {0};
+
+	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &io), 0);
+	refuse(BRP_ST_GONE);
+	lose(rig.c);
+	expect_end(&rig, -ENODEV, "removed");
+	cr_assert_eq(io.nr_done, 1);
+	cr_assert_eq(io.result, -ENODEV);
 	fake_rig_down(&rig);
 }
 
