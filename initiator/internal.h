@@ -5,7 +5,8 @@
  *
  * From the top: api.c and status.c; session.c (connecting, the end) with setup.c (HELLO, LOGIN),
  * list.c, address.c, ident.c, options.c; recover.c (connections made again) with backoff.c,
- * identity.c, stable.c, regrant.c; wait.c with spin.c; queue.c; merge.c; conn.c; common/fabric.
+ * identity.c, stable.c, regrant.c; wait.c with spin.c, edge.c; queue.c; merge.c; conn.c;
+ * common/fabric.
  *
  * Threads: a queue and its connection belong to the thread that uses the queue. What queues of one
  * session share after connecting is constant, atomic, or under session.lock, which only the control
@@ -304,12 +305,13 @@ struct brp_queue {
 	/* wait.c */
 	struct ini_spin spin;
 	bool is_fd_used;
-	bool is_fd_edge;       /* whoever sleeps on it is told of every event */
-	bool is_woken;         /* edge only: the last brp_poll() let its caller sleep */
-	int timer_fd;          /* -1: none */
-	int rare_fd;           /* the connection's: fabric_look(); -1: none */
-	uint64_t timer_ns;     /* it is set to that; INI_FOREVER: not set */
-	uint64_t keepalive_ns; /* 0: none */
+	bool is_edge;             /* edge.c: data_fd is not in the epoll */
+	int timer_fd;             /* -1: none */
+	int data_fd;              /* the connection's; -1: none */
+	int rare_fd;              /* the connection's: fabric_look(); -1: none */
+	unsigned int nr_attached; /* changes of these two */
+	uint64_t timer_ns;        /* it is set to that; INI_FOREVER: not set */
+	uint64_t keepalive_ns;    /* 0: none */
 	uint64_t next_tick_ns;
 	unsigned int silent_ticks;
 };
@@ -359,8 +361,14 @@ void ini_merge_sendable(struct brp_queue *q);
 
 /* ---- wait.c ---------------------------------------------------------------------------------- */
 
-int ini_wait_attach(
-	struct brp_queue *q);           /* a new connection's descriptors into the queue's epoll */
+int ini_wait_attach(struct brp_queue *q);  /* a new connection's descriptors */
+void ini_wait_detach(struct brp_queue *q); /* the connection is about to be destroyed */
+/* Whether the data descriptor is left to an event loop. */
+void ini_wait_set_edge(struct brp_queue *q, bool is_edge);
+void ini_wait_take_events(struct brp_queue *q); /* handles them; does not wait */
+void ini_wait_update_timer(struct brp_queue *q);
+bool ini_wait_is_gone(const struct brp_queue *q);
+int ini_wait_gone_error(const struct brp_queue *q); /* why */
 int ini_wait_pass(struct brp_queue *q); /* fabric_poll(), then send what it brought about */
 /* Asks for a wake-up; false: look again instead of sleeping. */
 bool ini_wait_arm(struct brp_queue *q);

@@ -36,6 +36,7 @@ int ini_queue_create(struct brp_session *s, unsigned int index, struct brp_queue
 	q->session = s;
 	q->index = index;
 	q->timer_fd = -1;
+	q->data_fd = -1;
 	q->rare_fd = -1;
 	q->timer_ns = INI_FOREVER;
 	q->closed_error = -ENOTCONN;

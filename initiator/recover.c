@@ -452,6 +452,7 @@ void ini_recover_step(struct brp_queue *q)
 	if (q->link.state == INI_LINK_FIRST || q->link.state == INI_LINK_DEAD)
 		return;
 	if (q->conn && q->conn->state == BRP_CONN_CLOSED) {
+		ini_wait_detach(q);
 		ini_conn_destroy(q->conn);
 		q->conn = NULL;
 	}

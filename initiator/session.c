@@ -442,6 +442,7 @@ int brp_connect(const char *uri, const struct brp_options *opt, struct brp_sessi
  * is aborted. */
 static void wait_closed(struct brp_queue *q)
 {
+	ini_wait_set_edge(q, false); /* nobody watches its descriptors any more */
 	while (q->conn && q->conn->state != BRP_CONN_CLOSED) {
 		if (ini_wait_pass(q) > 0)
 			continue;

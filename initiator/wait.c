@@ -22,24 +22,50 @@
 
 /* ---- descriptors ----------------------------------------------------------------------------- */
 
-static int set_fds(struct brp_queue *q, int op)
+static int set_fd(struct brp_queue *q, int op, int fd)
 {
-	struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET};
-	int fds[FABRIC_MAX_FDS];
-	int n = !q->conn ? 0 : fabric_conn_fds(q->conn->fabric, fds);
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+				 .data.fd = fd};
 
-	q->rare_fd = n > 1 ? fds[1] : -1;
-	for (int i = 0; i < n; i++) {
-		ev.data.fd = fds[i];
-		if (epoll_ctl(q->epoll_fd, op, fds[i], &ev) < 0)
-			return -errno;
-	}
-	return 0;
+	return fd >= 0 && epoll_ctl(q->epoll_fd, op, fd, &ev) < 0 ? -errno : 0;
 }
 
 int ini_wait_attach(struct brp_queue *q)
 {
-	return set_fds(q, EPOLL_CTL_ADD);
+	int fds[FABRIC_MAX_FDS];
+	int n = fabric_conn_fds(q->conn->fabric, fds);
+	int r = 0;
+
+	q->data_fd = n > 0 ? fds[0] : -1;
+	q->rare_fd = n > 1 ? fds[1] : -1;
+	q->nr_attached++;
+	if (!q->is_edge)
+		r = set_fd(q, EPOLL_CTL_ADD, q->data_fd);
+	return r < 0 ? r : set_fd(q, EPOLL_CTL_ADD, q->rare_fd);
+}
+
+void ini_wait_detach(struct brp_queue *q)
+{
+	q->data_fd = -1;
+	q->rare_fd = -1;
+	q->nr_attached++;
+}
+
+void ini_wait_set_edge(struct brp_queue *q, bool is_edge)
+{
+	if (is_edge == q->is_edge)
+		return;
+	q->is_edge = is_edge;
+	if (is_edge)
+		(void)brp_queue_fd(q); /* the timer */
+	(void)set_fd(q, is_edge ? EPOLL_CTL_DEL : EPOLL_CTL_ADD, q->data_fd);
+}
+
+/* Reports again what is ready. */
+static void ring_again(struct brp_queue *q)
+{
+	(void)set_fd(q, EPOLL_CTL_MOD, q->data_fd);
+	(void)set_fd(q, EPOLL_CTL_MOD, q->rare_fd);
 }
 
 #define MAX_EVENTS (FABRIC_MAX_FDS + 2) /* the timer, the session's failed_fd */
@@ -62,6 +88,11 @@ static int take_events(struct brp_queue *q, int timeout_ms)
 		q->timer_ns = INI_FOREVER;
 	}
 	return n;
+}
+
+void ini_wait_take_events(struct brp_queue *q)
+{
+	(void)take_events(q, 0);
 }
 
 static bool sleep_short(struct brp_queue *q, uint64_t ns)
@@ -114,13 +145,12 @@ int ini_wait_pass(struct brp_queue *q)
 	return r;
 }
 
-static bool is_gone(const struct brp_queue *q)
+bool ini_wait_is_gone(const struct brp_queue *q)
 {
 	return q->link.state == INI_LINK_DEAD;
 }
 
-/* Why it is gone. */
-static int gone_error(const struct brp_queue *q)
+int ini_wait_gone_error(const struct brp_queue *q)
 {
 	int err = ini_error_code(&q->session->error);
 
@@ -193,9 +223,6 @@ static void set_timer(struct brp_queue *q, uint64_t next_ns)
 
 	if (q->merge.window_end_ns)
 		next_ns = MIN(next_ns, q->merge.window_end_ns);
-	/* Nobody takes its event off the list: has it gone off? */
-	if (q->is_fd_edge && q->timer_ns != INI_FOREVER && q->timer_ns <= now_ns())
-		q->timer_ns = INI_FOREVER;
 	if (q->timer_fd < 0 || next_ns >= q->timer_ns)
 		return;
 	its.it_value.tv_sec = (time_t)(next_ns / NS_PER_S);
@@ -206,7 +233,7 @@ static void set_timer(struct brp_queue *q, uint64_t next_ns)
 	q->timer_ns = next_ns;
 }
 
-static void update_timer(struct brp_queue *q)
+void ini_wait_update_timer(struct brp_queue *q)
 {
 	uint64_t now;
 
@@ -231,33 +258,22 @@ int brp_queue_fd(struct brp_queue *q)
 	return q->epoll_fd;
 }
 
-int brp_queue_fd_edge(struct brp_queue *q)
-{
-	q->is_fd_edge = true;
-	return brp_queue_fd(q);
-}
-
 /* ---- poll ------------------------------------------------------------------------------------ */
 
 static int called_since(const struct brp_queue *q, uint64_t before)
 {
 	if (q->nr_called != before)
 		return (int)(q->nr_called - before);
-	return is_gone(q) ? gone_error(q) : 0;
+	return ini_wait_is_gone(q) ? ini_wait_gone_error(q) : 0;
 }
 
-/*
- * Whether it is safe to sleep, after a look that found nothing. Events taken off the list must be
- * looked at after fabric_arm(), or they would be lost. Edge users leave them there, but for what
- * the first look after a sleep did not find: a timer's, or one of the fabric's rare ones.
- */
-static bool is_dry(struct brp_queue *q, bool is_woken)
+/* Whether it is safe to sleep, after a look that found nothing. Events taken off the list must be
+ * looked at after fabric_arm(), or they would be lost. */
+static bool is_dry(struct brp_queue *q)
 {
 	if (!q->is_fd_used)
 		return true;
-	if (!ini_wait_arm(q))
-		return false;
-	return (q->is_fd_edge && !is_woken) || take_events(q, 0) <= 0;
+	return ini_wait_arm(q) && take_events(q, 0) <= 0;
 }
 
 /* Until a completion, or nothing is left. False: there may be more (a peer that only chatters must
@@ -267,11 +283,11 @@ static bool poll_dry(struct brp_queue *q, uint64_t before)
 	for (unsigned int i = 0; i < MAX_PASSES; i++) {
 		int r = ini_wait_pass(q);
 
-		if (q->nr_called != before || is_gone(q))
+		if (q->nr_called != before || ini_wait_is_gone(q))
 			return true;
 		if (r > 0)
 			continue;
-		if (is_dry(q, q->is_woken && i == 0))
+		if (is_dry(q))
 			return true;
 	}
 	return false;
@@ -283,15 +299,13 @@ int brp_poll(struct brp_queue *q)
 
 	if (q->is_polling)
 		return -EDEADLK;
-	if (is_gone(q))
-		return gone_error(q);
+	if (ini_wait_is_gone(q))
+		return ini_wait_gone_error(q);
 	if (q->is_up)
 		ini_merge_kick(q, INI_SENT_KICK);
 	if (!poll_dry(q, before) && q->is_fd_used)
-		set_fds(q, EPOLL_CTL_MOD); /* reports again what is ready */
-	update_timer(q);
-	/* What comes next time: the caller sleeps. */
-	q->is_woken = q->is_fd_edge && q->nr_called == before;
+		ring_again(q);
+	ini_wait_update_timer(q);
 	return called_since(q, before);
 }
 
@@ -299,9 +313,9 @@ void brp_kick(struct brp_queue *q)
 {
 	if (q->is_up)
 		ini_merge_kick(q, INI_SENT_KICK);
-	/* Nobody calls brp_poll() before sleeping. */
-	if (q->is_fd_edge && (q->merge.window_end_ns || unlikely(!q->is_up)))
-		update_timer(q);
+	/* Nobody calls brp_drain() before sleeping. */
+	if (q->is_edge && (q->merge.window_end_ns || unlikely(!q->is_up)))
+		ini_wait_update_timer(q);
 }
 
 /* ---- wait ------------------------------------------------------------------------------------ */
@@ -326,7 +340,7 @@ struct waiter {
 
 static bool is_over(const struct brp_queue *q, const struct waiter *w)
 {
-	return q->nr_called != w->before || is_gone(q);
+	return q->nr_called != w->before || ini_wait_is_gone(q);
 }
 
 /* Looks until something came or `until`. */
@@ -394,8 +408,8 @@ int brp_wait(struct brp_queue *q, int timeout_ms)
 
 	if (q->is_polling)
 		return -EDEADLK;
-	if (is_gone(q))
-		return gone_error(q);
+	if (ini_wait_is_gone(q))
+		return ini_wait_gone_error(q);
 	if (q->is_up)
 		ini_merge_kick(q, INI_SENT_KICK);
 	/* When everything on the wire has only just left, there is nothing to see yet: save the

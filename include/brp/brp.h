@@ -302,12 +302,28 @@ BRP_API int brp_wait(struct brp_queue *q, int timeout_ms);
 BRP_API int brp_queue_fd(struct brp_queue *q);
 
 /*
- * The same descriptor, for whoever is told of every new event, not of a state: EPOLLET, or
- * io_uring's multishot poll. brp_poll() then saves the system calls that make it unreadable again,
- * and it need not return 0 once more after brp_submit() and brp_kick() before sleeping; it must
- * after an event. Not mixed with brp_queue_fd() or brp_wait() on one queue.
+ * For event loops that are told of every new event, not of a state (EPOLLET, io_uring's multishot
+ * poll): the descriptors themselves, which wake up faster than the one that stands for them, and
+ * with fewer system calls. From the first call on the queue is used with brp_submit(), brp_kick()
+ * and brp_drain() only.
  */
-BRP_API int brp_queue_fd_edge(struct brp_queue *q);
+struct brp_queue_fds {
+	int rare; /* time, the connection's state, the end; never changes */
+	int data; /* of the connection, where completions come; -1 while there is none */
+	/* Counts connections. When it differs after brp_drain(), `data` is another one, maybe of
+	 * the same number, and the old one was closed. */
+	unsigned int change;
+};
+
+/* Both are to be watched for POLLIN | POLLOUT | POLLRDHUP. */
+BRP_API void brp_queue_fds(struct brp_queue *q, struct brp_queue_fds *ret_fds);
+
+/*
+ * After an event on them, and once before the first: everything that has arrived. is_rare: `rare`
+ * had one. 0: the loop may sleep, also after more brp_submit() and brp_kick(); 1: call again before
+ * sleeping; a negative errno as from brp_poll().
+ */
+BRP_API int brp_drain(struct brp_queue *q, bool is_rare);
 
 /* Requests submitted and not completed. */
 BRP_API unsigned int brp_queue_in_flight(const struct brp_queue *q);

@@ -160,7 +160,7 @@ static int start_queues(struct fuse_front *f, const struct front_config *c)
 		err = fuse_queue_init(&f->queues[i], &f->shared, c, i, fd);
 	}
 	for (unsigned int i = 0; i < f->nr_queues && !err; i++)
-		err = fuse_queue_start(&f->queues[i], i);
+		err = dev_worker_start(&f->queues[i].worker, "brp-fuse", i);
 	return err;
 }
 
@@ -257,15 +257,16 @@ static void fuse_destroy(struct front *front)
 	struct fuse_front *f = fuse_of(front);
 
 	for (unsigned int i = 0; i < f->nr_queues; i++)
-		fuse_queue_finish(&f->queues[i]);
+		dev_worker_finish(&f->queues[i].worker);
 	free(f->queues);
 	free(f);
 }
 
+/* With the last descriptor the connection ends, and what is open on it gets errors. */
 static void disconnect_fuse(struct fuse_front *f)
 {
 	for (unsigned int i = 0; i < f->nr_queues; i++)
-		fuse_queue_stop(&f->queues[i]);
+		dev_worker_stop(&f->queues[i].worker);
 	if (f->mount_fd >= 0)
 		close(f->mount_fd);
 	f->mount_fd = -1;

@@ -38,7 +38,7 @@ static void send_answer(const struct fuse_queue *q, struct iovec *iov, unsigned 
 	 * ENOENT: the request was interrupted or the connection aborted, and nobody waits for the
 	 * answer. What else can go wrong is the connection, which receive() will notice.
 	 */
-	if (writev(q->fd, iov, (int)n) < 0 && errno != ENOENT && errno != ENODEV)
+	if (writev(q->worker.source_fd, iov, (int)n) < 0 && errno != ENOENT && errno != ENODEV)
 		log_peer(LOG_WARNING, "answer to the kernel: %s", strerror(errno));
 }
 
@@ -124,7 +124,7 @@ static ssize_t read_message(const struct fuse_queue *q, const struct dev_slot *s
 	iov[0].iov_base = (char *)iov[0].iov_base - FUSE_HEAD_BYTES;
 	iov[0].iov_len += FUSE_HEAD_BYTES;
 	do {
-		got = readv(q->fd, iov, (int)n);
+		got = readv(q->worker.source_fd, iov, (int)n);
 	} while (got < 0 && (errno == EINTR || errno == ENOENT)); /* taken back meanwhile */
 	if (got < 0)
 		return errno == EAGAIN ? 0 : -errno;
@@ -133,7 +133,7 @@ static ssize_t read_message(const struct fuse_queue *q, const struct dev_slot *s
 
 static bool can_receive(struct dev_worker *w)
 {
-	return dev_pool_has_room(queue_of(w)->pool, MESSAGE_ROOM);
+	return dev_pool_has_room(w->pool, MESSAGE_ROOM);
 }
 
 static int receive(struct dev_worker *w)
@@ -142,7 +142,7 @@ static int receive(struct dev_worker *w)
 	int err = 0;
 
 	while (!err && can_receive(w)) {
-		struct dev_slot *slot = dev_slot_get(q->pool);
+		struct dev_slot *slot = dev_slot_get(q->worker.pool);
 		ssize_t bytes;
 
 		dev_slot_reserve(slot, MESSAGE_ROOM);
@@ -198,7 +198,6 @@ int fuse_queue_init(struct fuse_queue *q, struct fuse_shared *shared, const stru
 	};
 
 	q->shared = shared;
-	q->fd = fd;
 	q->worker = (struct dev_worker){
 		.ops = &worker_ops,
 		.queue = config.queue,
@@ -206,27 +205,5 @@ int fuse_queue_init(struct fuse_queue *q, struct fuse_shared *shared, const stru
 		.is_shared = c->nr_queues > 1,
 		.gone = on_gone,
 	};
-	return dev_pool_create(&config, &q->pool);
-}
-
-int fuse_queue_start(struct fuse_queue *q, unsigned int index)
-{
-	char name[16];
-
-	snprintf(name, sizeof(name), "brp-fuse/%u", index % 1000);
-	return dev_worker_start(&q->worker, name);
-}
-
-void fuse_queue_stop(struct fuse_queue *q)
-{
-	dev_worker_stop(&q->worker);
-	if (q->fd >= 0)
-		close(q->fd);
-	q->fd = -1;
-}
-
-void fuse_queue_finish(struct fuse_queue *q)
-{
-	dev_pool_destroy(q->pool);
-	q->pool = NULL;
+	return dev_pool_create(&config, &q->worker.pool);
 }

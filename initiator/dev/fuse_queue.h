@@ -24,18 +24,11 @@ struct fuse_shared {
 
 struct fuse_queue {
 	struct fuse_shared *shared;
-	int fd; /* of /dev/fuse; owned */
-	struct dev_pool *pool;
 	struct dev_worker worker;
 };
 
 /* Memory. fd is the queue's from here on, also on failure. */
 int fuse_queue_init(struct fuse_queue *q, struct fuse_shared *shared, const struct front_config *c,
 		    unsigned int index, int fd);
-int fuse_queue_start(struct fuse_queue *q, unsigned int index);
-/* Joins the thread and closes the descriptor; with that of the last queue the connection ends and
- * what is open on it gets errors. One that was not started is fine. */
-void fuse_queue_stop(struct fuse_queue *q);
-void fuse_queue_finish(struct fuse_queue *q);
 
 #endif

@@ -84,7 +84,7 @@ static int add_queue(struct nbd_front *f, const struct front_config *c, unsigned
 	f->fds[index] = fds[0];
 	f->nr_queues = index + 1;
 	err = nbd_queue_init(&f->queues[index], &f->shared, c, index, fds[0]);
-	return err ? err : nbd_queue_start(&f->queues[index], index);
+	return err ? err : dev_worker_start(&f->queues[index].worker, "brp-nbd", index);
 }
 
 static int connect_device(const struct front_config *c, const int *fds)
@@ -176,7 +176,7 @@ static void nbd_destroy(struct front *front)
 	struct nbd_front *f = nbd_of(front);
 
 	for (unsigned int i = 0; i < f->nr_queues; i++)
-		nbd_queue_finish(&f->queues[i]);
+		dev_worker_finish(&f->queues[i].worker);
 	free(f->queues);
 	free(f);
 }
@@ -185,7 +185,7 @@ static void stop_queues(struct nbd_front *f)
 {
 	atomic_store(&f->shared.is_ending, true);
 	for (unsigned int i = 0; i < f->nr_queues; i++)
-		nbd_queue_stop(&f->queues[i]);
+		dev_worker_stop(&f->queues[i].worker);
 }
 
 static int nbd_stop(struct front *front)

@@ -60,7 +60,7 @@ static int send_all(const struct nbd_queue *q, struct iovec *iov, unsigned int n
 {
 	while (n > 0) {
 		struct msghdr msg = {.msg_iov = iov, .msg_iovlen = n};
-		ssize_t sent = sendmsg(q->fd, &msg, MSG_NOSIGNAL);
+		ssize_t sent = sendmsg(q->worker.source_fd, &msg, MSG_NOSIGNAL);
 
 		if (sent < 0 && errno == EINTR)
 			continue;
@@ -117,7 +117,7 @@ static uint64_t room_for(const struct nbd_ask *a)
 /* A slot with room for it, or NULL: try again when something has been answered. */
 static struct dev_slot *slot_for(struct nbd_queue *q, const struct nbd_ask *a)
 {
-	struct dev_slot *slot = dev_slot_get(q->pool);
+	struct dev_slot *slot = dev_slot_get(q->worker.pool);
 
 	if (!slot)
 		return NULL;
@@ -210,7 +210,7 @@ static ssize_t read_more(struct nbd_queue *q, bool *ret_is_dry)
 	}
 	iov[msg.msg_iovlen++] = nbd_stream_room(&q->stream);
 	*ret_is_dry = true;
-	got = recvmsg(q->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	got = recvmsg(q->worker.source_fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (got < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	if (got == 0)
@@ -226,7 +226,7 @@ static bool can_receive(struct dev_worker *w)
 {
 	const struct nbd_queue *q = queue_of(w);
 
-	return !q->is_blocked || dev_pool_has_room(q->pool, room_for(&q->ask));
+	return !q->is_blocked || dev_pool_has_room(q->worker.pool, room_for(&q->ask));
 }
 
 static int receive(struct dev_worker *w)
@@ -279,7 +279,6 @@ int nbd_queue_init(struct nbd_queue *q, struct nbd_shared *shared, const struct 
 	};
 
 	q->shared = shared;
-	q->fd = fd;
 	list_init(&q->answers);
 	q->worker = (struct dev_worker){
 		.ops = &worker_ops,
@@ -287,27 +286,5 @@ int nbd_queue_init(struct nbd_queue *q, struct nbd_shared *shared, const struct 
 		.source_fd = fd,
 		.gone = on_gone,
 	};
-	return dev_pool_create(&config, &q->pool);
-}
-
-int nbd_queue_start(struct nbd_queue *q, unsigned int index)
-{
-	char name[16];
-
-	snprintf(name, sizeof(name), "brp-nbd/%u", index % 1000);
-	return dev_worker_start(&q->worker, name);
-}
-
-void nbd_queue_stop(struct nbd_queue *q)
-{
-	dev_worker_stop(&q->worker);
-	if (q->fd >= 0)
-		close(q->fd);
-	q->fd = -1;
-}
-
-void nbd_queue_finish(struct nbd_queue *q)
-{
-	dev_pool_destroy(q->pool);
-	q->pool = NULL;
+	return dev_pool_create(&config, &q->worker.pool);
 }

@@ -25,8 +25,6 @@ struct nbd_shared {
 struct nbd_queue {
 	/* constant */
 	struct nbd_shared *shared;
-	int fd; /* owned */
-	struct dev_pool *pool;
 	struct dev_worker worker;
 
 	/* the worker's */
@@ -41,9 +39,5 @@ struct nbd_queue {
 /* fd is the queue's from here on, also on failure. */
 int nbd_queue_init(struct nbd_queue *q, struct nbd_shared *shared, const struct front_config *c,
 		   unsigned int index, int fd);
-int nbd_queue_start(struct nbd_queue *q, unsigned int index);
-/* Joins the thread and closes the socket. One that was not started is fine. */
-void nbd_queue_stop(struct nbd_queue *q);
-void nbd_queue_finish(struct nbd_queue *q);
 
 #endif

@@ -106,9 +106,11 @@ struct ublk_queue {
 	struct io_uring ring;
 	unsigned int first_waiting;
 	unsigned int nr_waiting;
-	unsigned int nr_gone; /* tags the kernel took back for good */
-	bool is_brp_readable; /* brp_poll() is due */
-	bool is_batch;        /* several requests came together: brp_kick() sends them */
+	unsigned int nr_gone;     /* tags the kernel took back for good */
+	struct brp_queue_fds fds; /* watched */
+	bool is_brp_ready;        /* brp_drain() is due */
+	bool is_rare_ready;       /* and fds.rare had an event */
+	bool is_batch;            /* several requests came together: brp_kick() sends them */
 };
 
 /* Memory and mappings, before its thread is there. */

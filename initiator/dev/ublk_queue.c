@@ -5,12 +5,12 @@
  *	         FETCH (once per tag)
  *	kernel ◀────────────────────── thread
  *	       ──── CQE: a request ───▶ brp_submit ... brp_kick ──▶ target
- *	       ◀─ COMMIT_AND_FETCH ──── done()  ◀─── brp_poll() ◀──
+ *	       ◀─ COMMIT_AND_FETCH ──── done()  ◀── brp_drain() ◀──
  *
- * The thread sleeps in one place, io_uring_enter(), for both sides: the ring also holds a poll of
- * the queue's descriptor. Everything that one call returned is submitted before the one brp_kick(),
- * so what the kernel gave together travels together; everything one brp_poll() completed is
- * committed by the io_uring_enter() that sleeps.
+ * The thread sleeps in one place, io_uring_enter(), for both sides: the ring also holds polls of
+ * the queue's descriptors. Everything that one call returned is submitted before the one
+ * brp_kick(), so what the kernel gave together travels together; everything one brp_drain()
+ * completed is committed by the io_uring_enter() that sleeps.
  *
  * Data: the kernel copies between the pages of its request and the tag's part of our region, which
  * is registered with libbrp as a whole: between there and the wire nothing is copied. A tag's part
@@ -29,7 +29,12 @@
 
 #include "common/log.h"
 
-#define POLL_DATA UINT64_MAX /* user_data of the poll; other entries have their tag there */
+/* user_data: a tag, or of a poll this with the descriptor's change in the low half. */
+#define WATCH_DATA   (UINT64_C(1) << 32)
+#define WATCH_RARE   (UINT64_C(2) << 32)
+#define UNWATCH_DATA (UINT64_C(3) << 32)
+#define KIND_MASK    (UINT64_MAX << 32)
+#define NR_POLLS     4u /* entries: two of them, a new one, the end of an old one */
 
 static unsigned int depth_of(const struct ublk_queue *q)
 {
@@ -43,7 +48,7 @@ static char *data_of(const struct ublk_queue *q, unsigned int tag)
 
 /* ---- to the kernel --------------------------------------------------------------------------- */
 
-/* There is always one: the ring has room for every tag and the poll, and each has one entry at
+/* There is always one: the ring has room for every tag and the polls, and each has one entry at
  * most on its way. */
 static struct io_uring_sqe *next_sqe(struct ublk_queue *q, uint64_t user_data)
 {
@@ -65,7 +70,8 @@ static void send_io_command(struct ublk_queue *q, unsigned int nr, unsigned int 
 	};
 
 	sqe->opcode = IORING_OP_URING_CMD;
-	sqe->fd = q->dev->char_fd;
+	sqe->fd = 0; /* the only one registered */
+	sqe->flags = IOSQE_FIXED_FILE;
 	sqe->cmd_op = q->dev->info.flags & UBLK_F_CMD_IOCTL_ENCODE
 			      ? _IOWR('u', nr, struct ublksrv_io_cmd)
 			      : nr;
@@ -78,12 +84,37 @@ static void commit(struct ublk_queue *q, unsigned int tag, int result)
 			ublk_io_result(&q->descs[tag], result));
 }
 
-static void poll_brp(struct ublk_queue *q)
+/* What is ready already is reported, and everything new. */
+static void watch(struct ublk_queue *q, int fd, uint64_t user_data)
 {
-	struct io_uring_sqe *sqe = next_sqe(q, POLL_DATA);
+	struct io_uring_sqe *sqe = next_sqe(q, user_data);
 
-	io_uring_prep_poll_multishot(sqe, brp_queue_fd_edge(q->brp), POLLIN);
-	sqe->user_data = POLL_DATA;
+	io_uring_prep_poll_multishot(sqe, fd, POLLIN | POLLOUT | POLLRDHUP);
+	sqe->user_data = user_data;
+}
+
+static void watch_data(struct ublk_queue *q)
+{
+	if (q->fds.data >= 0)
+		watch(q, q->fds.data, WATCH_DATA | q->fds.change);
+}
+
+/* The connection is another one, or there is none: a poll keeps the old one's descriptor alive. */
+static void follow_fds(struct ublk_queue *q)
+{
+	unsigned int before = q->fds.change;
+	int old = q->fds.data;
+
+	brp_queue_fds(q->brp, &q->fds);
+	if (likely(q->fds.change == before))
+		return;
+	if (old >= 0) {
+		struct io_uring_sqe *sqe = next_sqe(q, 0);
+
+		io_uring_prep_poll_remove(sqe, WATCH_DATA | before);
+		sqe->user_data = UNWATCH_DATA;
+	}
+	watch_data(q);
 }
 
 /* ---- to libbrp ------------------------------------------------------------------------------- */
@@ -130,16 +161,18 @@ static void wait_for_room(struct ublk_queue *q, unsigned int tag)
 	q->nr_waiting++;
 }
 
-/* Until nothing is left: only then does the descriptor tell what comes next. */
+/* Until nothing is left: only then do the descriptors tell what comes next. */
 static void serve_brp(struct ublk_queue *q)
 {
 	int r;
 
-	q->is_brp_readable = false;
 	do {
-		r = brp_poll(q->brp);
+		r = brp_drain(q->brp, q->is_rare_ready);
+		q->is_rare_ready = false;
 		submit_waiting(q);
 	} while (r > 0);
+	q->is_brp_ready = false;
+	follow_fds(q);
 }
 
 /* ---- from the kernel ------------------------------------------------------------------------- */
@@ -160,17 +193,29 @@ static void handle_request(struct ublk_queue *q, unsigned int tag)
 		wait_for_room(q, tag);
 }
 
+/* A poll ends when the ring had no room for what it found, or with its connection. */
+static void handle_poll(struct ublk_queue *q, const struct io_uring_cqe *cqe)
+{
+	bool is_over = !(cqe->flags & IORING_CQE_F_MORE);
+
+	if (cqe->user_data == UNWATCH_DATA)
+		return;
+	q->is_brp_ready = true;
+	q->is_rare_ready |= cqe->user_data == WATCH_RARE;
+	if (is_over && cqe->user_data == WATCH_RARE)
+		watch(q, q->fds.rare, WATCH_RARE);
+	else if (is_over && cqe->user_data == (WATCH_DATA | q->fds.change))
+		watch_data(q);
+}
+
 static void handle_cqe(struct ublk_queue *q, const struct io_uring_cqe *cqe)
 {
-	if (cqe->user_data == POLL_DATA) {
-		q->is_brp_readable = true;
-		if (!(cqe->flags & IORING_CQE_F_MORE))
-			poll_brp(q);
-	} else if (cqe->res == UBLK_IO_RES_OK) {
+	if (cqe->user_data & KIND_MASK)
+		handle_poll(q, cqe);
+	else if (cqe->res == UBLK_IO_RES_OK)
 		handle_request(q, (unsigned int)cqe->user_data);
-	} else {
+	else
 		tag_gone(q, (unsigned int)cqe->user_data, cqe->res);
-	}
 }
 
 static void handle_ring(struct ublk_queue *q)
@@ -195,7 +240,7 @@ static void serve(struct ublk_queue *q)
 
 	while (r >= 0 || r == -EINTR || r == -EAGAIN || r == -EBUSY) {
 		handle_ring(q);
-		if (q->is_brp_readable)
+		if (q->is_brp_ready)
 			serve_brp(q);
 		brp_kick(q->brp); /* also what had waited for room */
 		if (q->nr_gone == depth_of(q))
@@ -219,22 +264,28 @@ static int open_ring(struct ublk_queue *q)
 	int r = -EINVAL;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(flags) && r == -EINVAL; i++)
-		r = io_uring_queue_init(depth_of(q) + 1, &q->ring, flags[i]);
+		r = io_uring_queue_init(depth_of(q) + NR_POLLS, &q->ring, flags[i]);
 	if (r < 0)
 		return r;
-	(void)io_uring_register_ring_fd(&q->ring); /* saves a look-up per call; 5.18 */
-	return 0;
+	/* Both save a look-up, per call (5.18) and per request. */
+	(void)io_uring_register_ring_fd(&q->ring);
+	r = io_uring_register_files(&q->ring, &q->dev->char_fd, 1);
+	if (r < 0)
+		io_uring_queue_exit(&q->ring);
+	return r;
 }
 
 /* Gives all buffers to the kernel, which from then on has this thread as the queue's. Starting the
  * device would wait for ever for a buffer that it refused. */
 static int fetch_all(struct ublk_queue *q)
 {
-	unsigned int n = depth_of(q) + 1;
+	unsigned int n = depth_of(q);
 	int r;
 
-	poll_brp(q);
-	serve_brp(q); /* from here on the poll tells of everything new */
+	q->is_rare_ready = true;
+	serve_brp(q);
+	watch(q, q->fds.rare, WATCH_RARE);
+	n += 1 + (q->fds.data >= 0);
 	for (unsigned int tag = 0; tag < depth_of(q); tag++)
 		send_io_command(q, UBLK_IO_FETCH_REQ, tag, 0);
 	do
@@ -270,6 +321,8 @@ static void *queue_main(void *arg)
 		serve(q);
 		ublk_dev_gone(q->dev, -ENODEV);
 	}
+	/* The ring itself is freed later, and the device waits for the last file. */
+	(void)io_uring_unregister_files(&q->ring);
 	io_uring_queue_exit(&q->ring);
 	return NULL;
 }
@@ -347,6 +400,7 @@ int ublk_queue_open(struct ublk_queue *q, struct ublk_dev *dev, unsigned int ind
 	q->dev = dev;
 	q->index = index;
 	q->brp = brp_session_queue(dev->config.session, index);
+	q->fds.data = -1;
 	q->tags = calloc(depth_of(q), sizeof(*q->tags));
 	q->waiting = calloc(depth_of(q), sizeof(*q->waiting));
 	if (!q->tags || !q->waiting)

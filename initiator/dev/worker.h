@@ -13,6 +13,7 @@
 
 #include "brp/brp.h"
 
+struct dev_pool;
 struct dev_worker;
 
 /* All run on the worker's thread. */
@@ -30,14 +31,17 @@ struct dev_worker {
 	/* constant; filled in before dev_worker_start() */
 	const struct dev_worker_ops *ops;
 	struct brp_queue *queue;
-	int source_fd;
-	bool is_shared; /* other workers sleep on the same source: one is woken, not all */
+	int source_fd;         /* owned */
+	struct dev_pool *pool; /* owned; of the front end's slots */
+	bool is_shared;        /* other workers sleep on the same source: one is woken, not all */
 	/* The source is gone although nobody called dev_worker_stop(). On the worker's thread. */
 	void (*gone)(struct dev_worker *w, int error);
 
 	/* private */
 	int epoll_fd;
 	int stop_fd;
+	struct brp_queue_fds fds; /* watched */
+	bool is_source_watched;
 	bool is_running; /* owner: started and not joined */
 	bool is_queue_gone;
 	bool is_blocked; /* there was no room for a request */
@@ -45,9 +49,12 @@ struct dev_worker {
 	pthread_t thread;
 };
 
-/* name: of the thread, up to 15 characters. */
-int dev_worker_start(struct dev_worker *w, const char *name);
-/* Ends the thread after its pass and joins it. One that was not started is fine. */
+/* The thread is called KIND/INDEX. */
+int dev_worker_start(struct dev_worker *w, const char *kind, unsigned int index);
+/* Ends the thread after its pass, joins it and closes source_fd. One that was not started is fine.
+ */
 void dev_worker_stop(struct dev_worker *w);
+/* After it: frees the pool. */
+void dev_worker_finish(struct dev_worker *w);
 
 #endif
