@@ -18,6 +18,7 @@
  */
 #include "initiator/dev/ublk.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -54,6 +55,9 @@ static struct io_uring_sqe *next_sqe(struct ublk_queue *q, uint64_t user_data)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&q->ring);
 
+	assert(sqe);
+	if (!sqe)
+		__builtin_unreachable(); /* with NDEBUG gcc thinks that it might be */
 	memset(sqe, 0, sizeof(*sqe));
 	sqe->user_data = user_data;
 	return sqe;
@@ -70,8 +74,7 @@ static void send_io_command(struct ublk_queue *q, unsigned int nr, unsigned int 
 	};
 
 	sqe->opcode = IORING_OP_URING_CMD;
-	sqe->fd = 0; /* the only one registered */
-	sqe->flags = IOSQE_FIXED_FILE;
+	sqe->fd = q->dev->char_fd;
 	sqe->cmd_op = q->dev->info.flags & UBLK_F_CMD_IOCTL_ENCODE
 			      ? _IOWR('u', nr, struct ublksrv_io_cmd)
 			      : nr;
@@ -267,12 +270,8 @@ static int open_ring(struct ublk_queue *q)
 		r = io_uring_queue_init(depth_of(q) + NR_POLLS, &q->ring, flags[i]);
 	if (r < 0)
 		return r;
-	/* Both save a look-up, per call (5.18) and per request. */
-	(void)io_uring_register_ring_fd(&q->ring);
-	r = io_uring_register_files(&q->ring, &q->dev->char_fd, 1);
-	if (r < 0)
-		io_uring_queue_exit(&q->ring);
-	return r;
+	(void)io_uring_register_ring_fd(&q->ring); /* saves a look-up per call; 5.18 */
+	return 0;
 }
 
 /* Gives all buffers to the kernel, which from then on has this thread as the queue's. Starting the
@@ -321,8 +320,6 @@ static void *queue_main(void *arg)
 		serve(q);
 		ublk_dev_gone(q->dev, -ENODEV);
 	}
-	/* The ring itself is freed later, and the device waits for the last file. */
-	(void)io_uring_unregister_files(&q->ring);
 	io_uring_queue_exit(&q->ring);
 	return NULL;
 }
