@@ -10,6 +10,7 @@ from labkit import common
 
 SECONDS_PER_CASE = 40  # of real time at most, on a machine that does much else
 GUEST = "bench/labkit/guest"
+GUEST_PARTS = [GUEST, "bench/labkit/nvmet.sh"]
 RIG = "deterministic VM: 1 processor, 1 instruction = 1 ns, soft-RoCE, MTU 9000"
 
 
@@ -40,7 +41,7 @@ def boot(build, cases, settings, out):
             print(number, *case, file=f)
     argv = ["nice", "-n", "5", os.path.join(common.REPO, "tests/rdma/vm-run"), "--deterministic", "--mem", "3G",
             "--time", str(300 + SECONDS_PER_CASE * len(cases)), "--out", out]
-    for path in [*programs(build), os.path.join(common.REPO, GUEST)]:
+    for path in [*programs(build), *(os.path.join(common.REPO, part) for part in GUEST_PARTS)]:
         argv += ["--add", path]
     done = subprocess.run([*argv, "--", GUEST, build, "/out/plan", "/out", *settings], cwd=common.REPO, text=True,
                           stdout=subprocess.PIPE, check=False)
