@@ -93,7 +93,7 @@ scale() {
 
 # wait_for SECONDS COMMAND...: until it succeeds.
 wait_for() {
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1 * ${BRP_TEST_PATIENCE:-1}))
 
 	shift
 	until "$@"; do
@@ -224,7 +224,7 @@ ops() {
 	local mode=$1 volume=$2
 
 	shift 2
-	timeout 120 "$brp_ops" "$mode" "$target_uri/$volume" "$@" || {
+	timeout $((120 * ${BRP_TEST_PATIENCE:-1})) "$brp_ops" "$mode" "$target_uri/$volume" "$@" || {
 		local status=$?
 
 		note "brp-ops $mode $volume $*: status $status"

@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 
 perf() {
-	timeout 30 "$brp_perf" "$@" --bs 4k --iodepth 16 --time 1 -o json
+	timeout 30 "$brp_perf" "$@" --bs 4k --iodepth 16 --time "${seconds:-1}" -o json
 }
 
 # has_digest on|off|auto true|false: what is agreed on with the target that runs.
@@ -60,7 +60,8 @@ stop_proxy
 # A flip ends its connection, so that of what was under way nothing more arrives: each flip is one loss.
 for way in up down; do
 	start_proxy "$way" 1000000 3
-	perf "$proxy_uri/ram" --rw randrw --verify --data-digest on >"$tmp/perf.json" 2>"$tmp/perf.err" || {
+	# Slow programs need longer for what three flips take.
+	seconds=${BRP_TEST_PATIENCE:-1} perf "$proxy_uri/ram" --rw randrw --verify --data-digest on >"$tmp/perf.json" 2>"$tmp/perf.err" || {
 		cat "$tmp/perf.json" "$tmp/perf.err"
 		bad "$way: damage was not made good"
 	}
