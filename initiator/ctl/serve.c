@@ -230,7 +230,7 @@ static enum serve_end serve(struct server *s)
 		log_notice("%s is %s, by %s, %u queues of %u", s->opt.uri, s->entry.node,
 			   s->entry.front, s->info.queues, s->info.queue_depth);
 		while (!s->is_ending)
-			serve_pass(s, -1, -1);
+			serve_pass(s, -1, serve_watch(s));
 	}
 	end(s);
 	return s->error[0] ? SERVE_FAILED : SERVE_CLEAN;

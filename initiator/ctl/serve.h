@@ -41,11 +41,12 @@ struct server {
 	struct brp_info info;
 	const struct front_ops *ops;
 	struct front *front;
-	bool is_orphan;  /* the supervisor is gone */
-	bool is_lost;    /* the session failed for good; the device only fails I/O */
-	bool is_ending;  /* leave the loop */
-	int asker;       /* connection of who asked for the end, or -1 */
-	char error[512]; /* why it does not start, or ended */
+	uint32_t next_told_attempt; /* of an outage, the next one that goes into the log */
+	bool is_orphan;             /* the supervisor is gone */
+	bool is_lost;               /* the session failed for good; the device only fails I/O */
+	bool is_ending;             /* leave the loop */
+	int asker;                  /* connection of who asked for the end, or -1 */
+	char error[512];            /* why it does not start, or ended */
 
 	/* any thread */
 	atomic_uint news;      /* 1 << enum brp_event_kind */
@@ -63,6 +64,9 @@ void serve_pass(struct server *s, int extra_fd, int timeout_ms);
 int serve_connect(struct server *s);
 /* What on_event() has put down. */
 void serve_news(struct server *s);
+/* Says in the log how an outage stands. Returns when it must be called again at the latest, in ms
+ * as for poll(). */
+int serve_watch(struct server *s);
 
 /* serve_device.c */
 int serve_create(struct server *s);

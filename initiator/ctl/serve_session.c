@@ -9,8 +9,10 @@
 #include "common/log.h"
 #include "initiator/ctl/serve.h"
 
-#define STEP_MS  100  /* brp.h: brp_connect_step() at least so often */
-#define RETRY_MS 1000 /* a restarted server tries again after so long */
+#define STEP_MS            100  /* brp.h: brp_connect_step() at least so often */
+#define RETRY_MS           1000 /* a restarted server tries again after so long */
+#define WATCH_MS           1000 /* how often an outage is looked at */
+#define FIRST_TOLD_ATTEMPT 3u
 
 /* ---- events ---------------------------------------------------------------------------------- */
 
@@ -68,6 +70,22 @@ void serve_news(struct server *s)
 		serve_resize(s, atomic_load(&s->new_size_bytes));
 	if (news & (1u << BRP_EVENT_REMOVED | 1u << BRP_EVENT_FAILED))
 		on_lost_for_good(s);
+}
+
+/* An outage that lasts is in the log too, at fewer and fewer of its attempts. */
+int serve_watch(struct server *s)
+{
+	struct brp_status st = {.size = sizeof(st)};
+
+	if (brp_session_status(s->session, &st) < 0 || st.state != BRP_STATE_RECONNECTING) {
+		s->next_told_attempt = FIRST_TOLD_ATTEMPT;
+		return -1;
+	}
+	if (st.attempt >= s->next_told_attempt) {
+		log_notice("%s: %s", s->opt.uri, st.text);
+		s->next_told_attempt = 2 * st.attempt;
+	}
+	return WATCH_MS;
 }
 
 /* ---- connecting ------------------------------------------------------------------------------ */

@@ -21,7 +21,7 @@ still_runs() {
 need_device
 start_target --dev ram:64M,name=v
 uri=$target_uri/v
-device=$(ini connect "$uri" --queues 2 --keep-alive-tmo 2) || bad "connect failed"
+device=$(ini connect "$uri" --queues 2 --keep-alive-tmo 2 --log-file "$tmp/device.log") || bad "connect failed"
 
 note "frozen: I/O waits"
 kill -STOP "$target_pid"
@@ -43,6 +43,8 @@ kill -KILL "$target_pid"
 wait "$target_pid" 2>/dev/null || true
 target_pid=
 wait_for 60 lists 'reconnecting' || bad "list does not say that it reconnects: $(<"$tmp/list")"
+wait_for 60 grep -q 'reconnecting, attempt [3-9], I/O waits, gives up never' "$tmp/device.log" ||
+	bad "the log does not say how it stands: $(<"$tmp/device.log")"
 start_client reader dd if="$device" of=/dev/null bs=64k count=4 iflag=direct
 sleep 1
 still_runs || bad "the reader did not wait: $(<"$tmp/reader.log")"
