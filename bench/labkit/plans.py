@@ -42,6 +42,7 @@ PAPER_SCHEMES = {
     "brp-rdma:merge=always": "BRP-3T",
     "brp-rdma": "BRP adaptive",
     "brp-tcp": "BRP adaptive over TCP",
+    "brp-tcp:serial:merge=off": "BRP-1 over TCP",
     "local": "local, no network",
 }
 
