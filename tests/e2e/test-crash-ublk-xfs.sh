@@ -1,7 +1,7 @@
 #!/bin/bash
 # xfs on a ublk device while the target, its cache and the device's server are killed: clean, and every fsynced file is
 # there. By hand: BRP_TEST_CYCLES=20
-# transports: tcp
+# transports: tcp rdma
 # time: 900
 # shellcheck disable=SC2034 # for device-lib.sh
 front=ublk

@@ -15,7 +15,7 @@ fi
 # shellcheck source=tests/e2e/load-lib.sh
 . "$e2e_dir/load-lib.sh"
 
-cycles=${BRP_TEST_CYCLES:-4}
+cycles=${BRP_TEST_CYCLES:-3}
 # Silence is noticed after three to four parts of this.
 keep_alive_s=2
 faults=(cut cut-up cut-down)
