@@ -146,3 +146,25 @@ def write_merging(args, about, rows):
     for rw in plans.DIRECTIONS + ["randrw"]:
         draw(args, body, f"lab-merging-{rw}", f"4 KiB {report.RW_NAMES[rw]}", report.iops_series(rows, rw, names=names))
     write(args, "lab-merging", "Merging: off, always, adaptive", about, rows, body)
+
+
+# ---- volumes -----------------------------------------------------------------------------------
+
+
+def volumes(args):
+    for about, rows in vm.measure(args.build, plans.volumes(), args.boots):
+        write_volumes(args, about, rows)
+
+
+def write_volumes(args, about, rows):
+    body = [f"fio, a job of depth {plans.VOLUMES_DEPTH} on each volume; BRP by its engine and, `:dev`, by the block devices of brp-initiator. "
+            "One target of each kind", "has them all. BRP has a session and a connection for each volume; nvme has one connection for all namespaces, SRP "
+            "one for all", "LUNs.", "", "IOPS (half the spread between runs) · mean µs · 99th percentile µs", ""]
+    for rw in plans.DIRECTIONS:
+        body += [f"## 4 KiB {report.RW_NAMES[rw]}", "", "| volumes | " + " | ".join(map(str, plans.VOLUMES)) + " |",
+                 "|---" * (len(plans.VOLUMES) + 1) + "|"]
+        for c in plans.VOLUMES_OF:
+            cells = [report.cell(report.find(rows, f"{c}:volumes", rw, "4k", plans.VOLUMES_DEPTH, nr)) for nr in plans.VOLUMES]
+            body.append(f"| {c} | " + " | ".join(cells) + " |")
+        body.append("")
+    write(args, "lab-volumes", "One to 64 volumes", about, rows, body)

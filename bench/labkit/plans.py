@@ -62,3 +62,14 @@ MERGE_MODES = ["off", "always", "adaptive"]
 def merging(depths):
     return [(f"brp-rdma:ram:merge={mode}", rw, "4k", depth, 1, 2 * MS)
             for rw in DIRECTIONS + ["randrw"] for depth in depths for mode in MERGE_MODES]
+
+
+VOLUMES = [1, 8, 64]
+VOLUMES_DEPTH = 4  # requests of each volume
+VOLUMES_OF = ["local", "srp", "nvme-rdma", "nvme-tcp", "brp-rdma:fio", "brp-tcp:fio", "brp-rdma:dev"]
+
+
+def volumes():
+    """Many volumes, a job on each; not so many of the block devices, each of which has a process of its own."""
+    return [(f"{c}:volumes", rw, "4k", VOLUMES_DEPTH, nr, MS) for c in VOLUMES_OF for rw in DIRECTIONS for nr in VOLUMES
+            if nr <= 8 or not c.endswith(":dev")]

@@ -10,14 +10,14 @@ from labkit import common
 
 SECONDS_PER_CASE = 40  # of real time at most, on a machine that does much else
 GUEST = "bench/labkit/guest"
-GUEST_PARTS = [GUEST, "bench/labkit/nvmet.sh"]
+GUEST_PARTS = [GUEST, GUEST + "-volumes", "bench/labkit/nvmet.sh"]
 RIG = "deterministic VM: 1 processor, 1 instruction = 1 ns, soft-RoCE, MTU 9000"
 
 
 def parse(contender, text):
     if contender.startswith("limit:"):
         return common.parse_raw_verbs(text)
-    if contender.startswith("brp-") and not {"fio", "dev"} & set(contender.split(":")):
+    if contender.startswith("brp-") and not {"fio", "dev", "volumes"} & set(contender.split(":")):
         return common.parse_brp_perf(text)
     return common.parse_fio(text)
 
