@@ -11,7 +11,7 @@
 #include "tests/history/check.h"
 #include "tests/history/driver.h"
 
-#define CYCLE_S    2u /* that one thing going wrong takes, generously */
+#define CYCLE_MS   2000u /* that one thing going wrong takes beside its pause, generously */
 #define FILL_MS    30000u
 #define SPARE_RECS 4096u /* of a log, beyond what the rate allows */
 
@@ -81,8 +81,9 @@ static void kill_clients(struct run *r)
 static int set_up(struct run *r)
 {
 	const struct driver_options *o = &r->opt;
-	size_t max =
-		(size_t)o->rate * (o->seconds * 2 + o->cycles * CYCLE_S) + o->blocks + SPARE_RECS;
+	size_t cycle_ms = CYCLE_MS + (size_t)MAX_PAUSE * o->keepalive_ms;
+	size_t max_ms = o->seconds * 2000ul + o->cycles * cycle_ms;
+	size_t max = o->rate * max_ms / 1000 + o->blocks + SPARE_RECS;
 	int err = target_init(&r->target, o);
 
 	if (!err)

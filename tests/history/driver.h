@@ -147,6 +147,8 @@ enum nemesis_kind {
 	NEMESIS_KINDS
 };
 
+#define MAX_PAUSE 8u /* keep-alives: a silent peer is given up after 3 to 4 */
+
 struct run; /* brp-history.c */
 
 struct nemesis {

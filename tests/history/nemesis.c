@@ -14,7 +14,6 @@
 #define RESUME_MS 60000u
 #define STEP_US   500u
 #define WIRE_MAX  1024u
-#define MAX_PAUSE 8u /* keep-alives: a silent peer is given up after 3 to 4 */
 
 struct action {
 	const char *name;
