@@ -70,13 +70,15 @@ has_cut_off() {
 }
 
 # A volume that is removed while nobody can be told of it: no waiting for ever afterwards.
-start_load disk "$keep_alive_s"
-expect_served "a second load"
+before=$(logins)
+start_client reader "$brp_perf" "$target_uri/disk" --keep-alive-tmo 1 --rw randread --time 600
+load_pid=$client_pid
+wait_for 60 has_logins $((before + 1)) || bad "the reader does not log in: $(<"$tmp/reader.log")"
 "$link" cut
 "$brp_targetctl" --control "$tmp/target.sock" remove disk || bad "the volume cannot be removed"
 wait_for 30 has_cut_off || bad "the silent initiator keeps its removed volume"
 sleep 1 # its side gives up too
 "$link" mend
-wait_for 30 is_gone "$load_pid" || bad "the load waits for a volume that was removed: $(tail -n 3 "$tmp/load.log")"
-grep -q 'volume removed' "$tmp/load.log" || bad "it is not said that the volume was removed: $(tail -n 3 "$tmp/load.log")"
+wait_for 30 is_gone "$load_pid" || bad "it waits for a volume that was removed: $(tail -n 3 "$tmp/reader.log")"
+grep -q 'volume removed' "$tmp/reader.log" || bad "it is not said that the volume was removed: $(tail -n 3 "$tmp/reader.log")"
 stop_target
