@@ -25,6 +25,7 @@ enum {
 	OPT_MAX_CONNECTIONS,
 	OPT_BUFFER_MEMORY,
 	OPT_NUMA_NODE,
+	OPT_NICE,
 	OPT_GRACE,
 	OPT_CONTROL,
 	OPT_UNSAFE_NO_FENCE,
@@ -61,6 +62,10 @@ static const struct option_spec specs[] = {
 	{"buffer-memory", 0, "SIZE", "memory for I/O buffers at most; default 1G",
 	 OPT_BUFFER_MEMORY},
 	{"numa-node", 0, "N", "NUMA node, or any; default: where the devices are", OPT_NUMA_NODE},
+	{"nice", 0, "N",
+	 "priority of the pool's threads, -20 to 19; default: -5, where allowed and not\n"
+	 "started with another",
+	 OPT_NICE},
 	{"digest", 0, "MODE",
 	 "CRC32C digests on TCP: off, allow (to those who insist on them; default),\n"
 	 "on (to all who can do them), require",
@@ -161,6 +166,17 @@ static int set_int(int *where, const char *value, uint32_t max)
 	return err;
 }
 
+static int set_nice(int *where, const char *value)
+{
+	bool is_negative = value[0] == '-';
+	uint32_t n;
+	int err = parse_u32(value + is_negative, 0, is_negative ? 20 : 19, &n);
+
+	if (!err)
+		*where = is_negative ? -(int)n : (int)n;
+	return err;
+}
+
 static int set_grace(struct target_config *c, const char *value)
 {
 	uint32_t seconds;
@@ -227,6 +243,9 @@ static int apply(struct target_config *c, int id, const char *value, const char 
 			return set_int(&s->numa_node, value, 1023);
 		s->numa_node = SERVER_NODE_ANY;
 		return 0;
+	case OPT_NICE:
+		*ret_why = "a number from -20 to 19";
+		return set_nice(&s->nice, value);
 	case OPT_DIGEST:
 		*ret_why = "off, allow, on or require";
 		return set_digest(c, value);
@@ -324,6 +343,7 @@ static void set_defaults(struct target_config *c)
 	c->server.max_connections = 1024;
 	c->server.buffer_bytes = 1u << 30;
 	c->server.numa_node = SERVER_NODE_AUTO;
+	c->server.nice = SERVER_NICE_AUTO;
 	c->server.digest = SERVER_DIGEST_ALLOW;
 }
 

@@ -89,6 +89,7 @@ static void note_fixed(const struct server_options *a, const struct server_optio
 	note_if(a->max_queue_depth != b->max_queue_depth, "queue-size");
 	note_if(a->buffer_bytes != b->buffer_bytes, "buffer-memory");
 	note_if(a->numa_node != b->numa_node, "numa-node");
+	note_if(a->nice != b->nice, "nice");
 	note_if(a->digest != b->digest, "digest");
 }
 

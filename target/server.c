@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@
 /* Regions of the buffer arena: large enough to be few, small enough that a small target pins
  * little. */
 #define REGION_BYTES (16u << 20)
+#define DEFAULT_NICE (-5) /* of the pool; -10 and -15 gain no more */
 /* At the end: what devices get at least to answer. */
 #define MIN_DEVICE_GRACE_MS 2000u
 
@@ -126,13 +128,38 @@ static int choose_node(const struct server *s)
 	return node;
 }
 
-/* Threads inherit where they may run from the one that starts them. */
+/*
+ * What the pool's threads run at. At the default priority one is put off in the middle of its pass
+ * by the thread that its doorbell has just woken, and switched to twice for one request
+ * (docs/results/path.md); the kernel's targets complete in a work queue of high priority.
+ */
+static int choose_nice(const struct server *s, int now)
+{
+	if (s->opt.nice != SERVER_NICE_AUTO)
+		return s->opt.nice;
+	return now == 0 ? DEFAULT_NICE : now;
+}
+
+static void set_nice(const struct server *s, int nice)
+{
+	/* On Linux that is the calling thread alone. */
+	if (setpriority(PRIO_PROCESS, 0, nice) < 0)
+		log_at(s->opt.nice == SERVER_NICE_AUTO ? LOG_INFO : LOG_WARNING,
+		       "the threads stay at the priority of this process: nice %d: %s", nice,
+		       strerror(errno));
+}
+
+/* Threads inherit from the one that starts them where they may run, and how soon. */
 static int start_pool(struct server *s)
 {
+	int nice = getpriority(PRIO_PROCESS, 0);
 	cpu_set_t before;
 	bool is_placed = place_enter_node(s->numa_node, &before);
-	int err = pool_start(s->pool);
+	int err;
 
+	set_nice(s, choose_nice(s, nice));
+	err = pool_start(s->pool);
+	set_nice(s, nice);
 	if (is_placed)
 		place_leave_node(&before);
 	return err;

@@ -9,6 +9,7 @@
 #ifndef TARGET_SERVER_H
 #define TARGET_SERVER_H
 
+#include <limits.h>
 #include <pthread.h>
 
 #include "brp/uri.h"
@@ -32,6 +33,8 @@ enum server_digest {
 #define SERVER_NODE_AUTO (-1) /* where the RDMA devices are, or else the disks */
 #define SERVER_NODE_ANY  (-2)
 
+#define SERVER_NICE_AUTO INT_MIN /* -5, unless the process was started with another than 0 */
+
 struct server_options {
 	struct volume_config volumes[TARGET_MAX_VOLUMES];
 	unsigned int nr_volumes;
@@ -44,6 +47,7 @@ struct server_options {
 	unsigned int max_queue_depth;
 	uint64_t buffer_bytes; /* I/O buffers in all */
 	int numa_node;         /* of threads, buffers and memory volumes, or SERVER_NODE_* */
+	int nice;              /* of the pool's threads, as nice(1), or SERVER_NICE_AUTO */
 	/* To prove that the checks find what goes wrong without (docs/testing.md). */
 	bool is_unsafe_no_fence; /* a new epoch does not wait for the older one's requests */
 	bool is_unsafe_no_flush; /* FLUSH and FUA do nothing */
