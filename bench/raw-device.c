@@ -9,9 +9,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libaio.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
