@@ -13,13 +13,16 @@ for name in ops perf fio; do
 done
 start_target "${volumes[@]}"
 port=$target_port
-start_client ops "$brp_ops" mixed "$target_uri/ops" --reconnect --seconds=8 --depth=32 --queues=2 --max-bytes=131072
+# Longer than the second restart is away, on an emulated CPU that starts fio in seconds.
+seconds=8
+[ "${BRP_TEST_SLOW-}" != yes ] || seconds=20
+start_client ops "$brp_ops" mixed "$target_uri/ops" --reconnect --seconds="$seconds" --depth=32 --queues=2 --max-bytes=131072
 clients=("ops $client_pid")
-start_client perf "$brp_perf" "$target_uri/perf" --verify --rw randrw --time 8 --jobs 2 --iodepth 16
+start_client perf "$brp_perf" "$target_uri/perf" --verify --rw randrw --time "$seconds" --jobs 2 --iodepth 16
 clients+=("perf $client_pid")
 if [ -f "$brp_fio" ]; then
 	start_client fio fio --aux-path="$tmp" --name=t --ioengine=external:"$brp_fio" --thread=1 --uri="$target_uri/fio" \
-		--rw=randwrite --bs=4k --iodepth=16 --verify=crc32c --do_verify=1 --verify_fatal=1 --loops=1000 --runtime=8
+		--rw=randwrite --bs=4k --iodepth=16 --verify=crc32c --do_verify=1 --verify_fatal=1 --loops=1000 --runtime="$seconds"
 	clients+=("fio $client_pid")
 fi
 # Each has begun when something is in its volume.
