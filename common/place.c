@@ -4,6 +4,7 @@
 #include <glob.h>
 #include <limits.h>
 #include <numa.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,20 +107,15 @@ static void add_node_cpus(int node, cpu_set_t *cpus)
 	numa_free_cpumask(mask);
 }
 
-bool place_enter_node(int node, cpu_set_t *ret_before)
+bool place_enter_node(int node)
 {
-	cpu_set_t cpus;
+	cpu_set_t allowed, cpus;
 
 	CPU_ZERO(&cpus);
 	if (node < 0 || numa_available() < 0 || node > numa_max_node() ||
-	    sched_getaffinity(0, sizeof(*ret_before), ret_before) < 0)
+	    sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
 		return false;
 	add_node_cpus(node, &cpus);
-	CPU_AND(&cpus, &cpus, ret_before);
+	CPU_AND(&cpus, &cpus, &allowed);
 	return CPU_COUNT(&cpus) && !sched_setaffinity(0, sizeof(cpus), &cpus);
-}
-
-void place_leave_node(const cpu_set_t *before)
-{
-	sched_setaffinity(0, sizeof(*before), before);
 }

@@ -8,7 +8,6 @@
 #ifndef COMMON_PLACE_H
 #define COMMON_PLACE_H
 
-#include <sched.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -17,11 +16,8 @@ int place_of_rdma(const char *sysfs);
 /* The node of a block device or of the disk that a partition is on. */
 int place_of_block(const char *sysfs, dev_t dev);
 
-/*
- * The calling thread, and those it starts from here on, run on the processors of the node that they
- * may run on, until place_leave_node(). False, and nothing has changed: there is no such processor.
- */
-bool place_enter_node(int node, cpu_set_t *ret_before);
-void place_leave_node(const cpu_set_t *before);
+/* The calling thread, and those it starts from here on, run on the processors of the node that they
+ * may run on. False, and nothing has changed: there is no such processor. */
+bool place_enter_node(int node);
 
 #endif

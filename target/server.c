@@ -133,36 +133,54 @@ static int choose_node(const struct server *s)
  * by the thread that its doorbell has just woken, and switched to twice for one request
  * (docs/results/path.md); the kernel's targets complete in a work queue of high priority.
  */
-static int choose_nice(const struct server *s, int now)
+static int choose_nice(const struct server *s)
 {
+	int now = getpriority(PRIO_PROCESS, 0);
+
 	if (s->opt.nice != SERVER_NICE_AUTO)
 		return s->opt.nice;
 	return now == 0 ? DEFAULT_NICE : now;
 }
 
-static void set_nice(const struct server *s, int nice)
+/* Of the calling thread alone, on Linux. */
+static void set_nice(const struct server *s)
 {
-	/* On Linux that is the calling thread alone. */
+	int nice = choose_nice(s);
+
 	if (setpriority(PRIO_PROCESS, 0, nice) < 0)
 		log_at(s->opt.nice == SERVER_NICE_AUTO ? LOG_INFO : LOG_WARNING,
 		       "the threads stay at the priority of this process: nice %d: %s", nice,
 		       strerror(errno));
 }
 
-/* Threads inherit from the one that starts them where they may run, and how soon. */
+struct starter {
+	struct server *server;
+	int err;
+};
+
+static void *start_pool_main(void *arg)
+{
+	struct starter *starter = arg;
+	struct server *s = starter->server;
+
+	(void)place_enter_node(s->numa_node);
+	set_nice(s);
+	starter->err = pool_start(s->pool);
+	return NULL;
+}
+
+/* By a thread of its own: threads inherit from the one that starts them where they may run, and how
+ * soon, and a normal user's could not take a lower priority back. */
 static int start_pool(struct server *s)
 {
-	int nice = getpriority(PRIO_PROCESS, 0);
-	cpu_set_t before;
-	bool is_placed = place_enter_node(s->numa_node, &before);
-	int err;
+	struct starter starter = {.server = s};
+	pthread_t thread;
+	int err = pthread_create(&thread, NULL, start_pool_main, &starter);
 
-	set_nice(s, choose_nice(s, nice));
-	err = pool_start(s->pool);
-	set_nice(s, nice);
-	if (is_placed)
-		place_leave_node(&before);
-	return err;
+	if (err)
+		return -err;
+	pthread_join(thread, NULL);
+	return starter.err;
 }
 
 /* ---- start and stop -------------------------------------------------------------------------- */
