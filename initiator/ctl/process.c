@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -173,6 +175,27 @@ static void raise_fd_limit(void)
 	}
 }
 
+static bool has_ipc_lock(void)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
+
+	return syscall(SYS_capget, &head, data) == 0 &&
+	       data[CAP_TO_INDEX(CAP_IPC_LOCK)].effective & CAP_TO_MASK(CAP_IPC_LOCK);
+}
+
+/* Under a limit it would succeed, and what is allocated later would fail. */
+static int lock_memory(void)
+{
+	struct rlimit lim;
+
+	if (getrlimit(RLIMIT_MEMLOCK, &lim) < 0)
+		return -errno;
+	if (lim.rlim_cur != RLIM_INFINITY && !has_ipc_lock())
+		return -EPERM;
+	return mlockall(MCL_CURRENT | MCL_FUTURE) < 0 ? -errno : 0;
+}
+
 void process_harden(bool says)
 {
 	int err;
@@ -184,10 +207,12 @@ void process_harden(bool says)
 	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0 && says)
 		log_warning("PR_SET_IO_FLUSHER: %s: under memory pressure the device may hang",
 			    strerror(errno));
-	if (mlockall(MCL_CURRENT | MCL_FUTURE) < 0 && says)
-		log_warning("mlockall: %s: under memory pressure the device may be slow; raise the "
-			    "limit with 'ulimit -l unlimited' or LimitMEMLOCK=infinity",
-			    strerror(errno));
+	err = lock_memory();
+	if (err && says)
+		log_warning("memory is not locked: %s: under memory pressure the device may be "
+			    "slow; raise the limit with 'ulimit -l unlimited' or "
+			    "LimitMEMLOCK=infinity",
+			    strerror(-err));
 	err = set_oom_score("-1000");
 	if (err && says)
 		log_warning("oom_score_adj: %s: the kernel may end this process when memory ends",
