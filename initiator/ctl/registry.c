@@ -254,6 +254,12 @@ static int scan(int **ret_numbers)
 	return n;
 }
 
+/* Who may write here made the devices, or is root. */
+static bool may_clean_up(void)
+{
+	return access(registry_dir(), W_OK) == 0;
+}
+
 /* Whether the entry is there and to be shown. */
 static bool look_at(const char *name, struct reg_entry *ret_entry)
 {
@@ -264,7 +270,7 @@ static bool look_at(const char *name, struct reg_entry *ret_entry)
 	fd = try_lock(name, 0);
 	if (fd == -EWOULDBLOCK)
 		return true;
-	if (geteuid() != 0) {
+	if (!may_clean_up()) {
 		ret_entry->is_dead = true;
 	} else {
 		log_notice("%s: %s: nobody serves it any more, cleaning up", name, ret_entry->uri);
