@@ -69,6 +69,26 @@ static inline struct brp_status status_of(const struct fake_rig *rig)
 	return st;
 }
 
+static inline void lose(struct fabric_conn *c)
+{
+	fake_deliver_closed(c, -ECONNRESET);
+}
+
+static inline void hello(struct fabric_conn *c)
+{
+	uint8_t buf[64];
+
+	fake_deliver(c, buf,
+		     (uint32_t)brp_encode_hello_reply(buf, sizeof(buf), &fake_config.hello));
+}
+
+static inline void wait_conns(struct fake_rig *rig, unsigned int n)
+{
+	for (int i = 0; i < 2000 && fake_nr_conns < n; i++)
+		(void)brp_wait(rig->q, 1);
+	cr_assert_geq(fake_nr_conns, n);
+}
+
 /* Until the session is in this state; false: it takes too long. */
 static inline bool reach(struct fake_rig *rig, enum brp_state state)
 {
@@ -96,6 +116,21 @@ static inline void wait_done(struct fake_rig *rig, const struct fake_io *io)
 	for (int i = 0; i < 2000 && io->nr_done == 0; i++)
 		(void)brp_wait(rig->q, 1);
 	cr_assert_eq(io->nr_done, 1);
+}
+
+static inline void expect_end(struct fake_rig *rig, int err, const char *words)
+{
+	struct fake_io io = {0};
+	int r = 0;
+
+	for (int i = 0; i < 2000 && r >= 0; i++)
+		r = brp_wait(rig->q, 1);
+	cr_assert_eq(r, err, "%d", r);
+	cr_assert(strstr(brp_session_error(rig->s), words), "%s", brp_session_error(rig->s));
+	cr_assert_eq(status_of(rig).state, BRP_STATE_FAILED);
+	cr_assert_eq(status_of(rig).error, err);
+	cr_assert_eq(nr_told(BRP_EVENT_FAILED), 1);
+	cr_assert_eq(fake_submit(rig, BRP_READ, 0, 512, &io), -ENOTCONN);
 }
 
 #endif

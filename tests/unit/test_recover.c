@@ -3,34 +3,11 @@
  * nothing is completed twice or never. */
 #include "recover_rig.h"
 
-#include <poll.h>
-#include <stdio.h>
-
 #include "initiator/internal.h"
 
 TestSuite(recover, .init = recover_reset, .timeout = 60);
 
 static struct brp_request reqs[BRP_MAX_JUMBO_REQUESTS];
-
-static void lose(struct fabric_conn *c)
-{
-	fake_deliver_closed(c, -ECONNRESET);
-}
-
-static void hello(struct fabric_conn *c)
-{
-	uint8_t buf[64];
-
-	fake_deliver(c, buf,
-		     (uint32_t)brp_encode_hello_reply(buf, sizeof(buf), &fake_config.hello));
-}
-
-static void wait_conns(struct fake_rig *rig, unsigned int n)
-{
-	for (int i = 0; i < 2000 && fake_nr_conns < n; i++)
-		(void)brp_wait(rig->q, 1);
-	cr_assert_geq(fake_nr_conns, n);
-}
 
 /* ---- one queue ------------------------------------------------------------------------------- */
 
@@ -330,34 +307,24 @@ Test(recover, refusals_that_may_pass_are_waited_for)
 	}
 }
 
-static void expect_end(struct fake_rig *rig, int err, const char *words)
-{
-	struct fake_io io = {0};
-	int r = 0;
-
-	for (int i = 0; i < 2000 && r >= 0; i++)
-		r = brp_wait(rig->q, 1);
-	cr_assert_eq(r, err, "%d", r);
-	cr_assert(strstr(brp_session_error(rig->s), words), "%s", brp_session_error(rig->s));
-	cr_assert_eq(status_of(rig).state, BRP_STATE_FAILED);
-	cr_assert_eq(status_of(rig).error, err);
-	cr_assert_eq(nr_told(BRP_EVENT_FAILED), 1);
-	cr_assert_eq(fake_submit(rig, BRP_READ, 0, 512, &io), -ENOTCONN);
-}
-
-Test(recover, denied_is_final)
+static void refused_for_good(enum brp_status_code status, int err, const char *words)
 {
 	struct brp_options opt = quick_options();
 	struct fake_rig rig = fake_rig_up(&opt);
 	struct fake_io io = {0};
 
 	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &io), 0);
-	refuse(BRP_ST_DENIED);
+	refuse(status);
 	lose(rig.c);
-	expect_end(&rig, -EACCES, "refused");
+	expect_end(&rig, err, words);
 	cr_assert_eq(io.nr_done, 1);
-	cr_assert_eq(io.result, -EACCES);
+	cr_assert_eq(io.result, err);
 	fake_rig_down(&rig);
+}
+
+Test(recover, denied_is_final)
+{
+	refused_for_good(BRP_ST_DENIED, -EACCES, "refused");
 }
 
 Test(recover, another_version_is_final)
@@ -400,17 +367,7 @@ Test(recover, a_removed_volume_is_gone)
 /* As when it was removed while the network was down. */
 Test(recover, a_volume_that_was_removed_meanwhile_is_gone)
 {
-	struct brp_options opt = quick_options();
-	struct fake_rig rig = fake_rig_up(&opt);
-	struct fake_io io = {0};
-
-	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &io), 0);
-	refuse(BRP_ST_GONE);
-	lose(rig.c);
-	expect_end(&rig, -ENODEV, "removed");
-	cr_assert_eq(io.nr_done, 1);
-	cr_assert_eq(io.result, -ENODEV);
-	fake_rig_down(&rig);
+	refused_for_good(BRP_ST_GONE, -ENODEV, "removed");
 }
 
 Test(recover, what_every_connection_hears_is_told_once)
@@ -494,26 +451,7 @@ Test(recover, an_heir_takes_the_session_over)
 	cr_assert_eq(brp_connect("brp+tcp://127.0.0.1/vol", &opt, &rig.s), -ESTALE);
 }
 
-/* ---- time ------------------------------------------------------------------------------------ */
-
-Test(recover, gives_up_in_time)
-{
-	struct brp_options opt = quick_options();
-	struct fake_io io = {0};
-	struct fake_rig rig;
-
-	opt.ctrl_loss_tmo_ms = 500;
-	rig = fake_rig_up(&opt);
-	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &io), 0);
-	fake_config.refuse_first = 1000000;
-	lose(rig.c);
-	cr_assert(reach(&rig, BRP_STATE_RECONNECTING));
-	cr_assert_geq(status_of(&rig).gives_up_ms, 0, "it is told how long it goes on");
-	expect_end(&rig, -ETIMEDOUT, "gave up reconnecting after 0.500 s");
-	cr_assert_eq(io.nr_done, 1);
-	cr_assert_eq(io.result, -ETIMEDOUT);
-	fake_rig_down(&rig);
-}
+/* ---- the end --------------------------------------------------------------------------------- */
 
 /* The library writes nothing itself: what the transport knows must be in what it says. */
 Test(recover, text_of_a_loss_has_the_transports_words)
@@ -531,179 +469,6 @@ Test(recover, text_of_a_loss_has_the_transports_words)
 		  "%s", brp_session_error(rig.s));
 	fake_rig_down(&rig);
 }
-
-Test(recover, fast_io_fail_lets_requests_go_and_the_session_live)
-{
-	struct brp_options opt = quick_options();
-	struct fake_io io = {0}, late = {0}, after = {0};
-	struct fake_rig rig;
-
-	opt.fast_io_fail_tmo_ms = 20;
-	rig = fake_rig_up(&opt);
-	cr_assert_eq(fake_submit(&rig, BRP_WRITE, 0, 512, &io), 0);
-	fake_config.refuse_first = 1000000;
-	lose(rig.c);
-	wait_done(&rig, &io);
-	cr_assert_eq(io.result, -ETIMEDOUT);
-	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &late), -ETIMEDOUT);
-	cr_assert_eq(status_of(&rig).state, BRP_STATE_RECONNECTING);
-	cr_assert(strstr(status_of(&rig).text, "I/O fails"));
-	fake_config.refuse_first = 0;
-	fake_config.is_serving = true;
-	cr_assert(reach(&rig, BRP_STATE_LIVE));
-	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &after), 0);
-	wait_done(&rig, &after);
-	cr_assert_eq(io.nr_done, 1);
-	fake_rig_down(&rig);
-}
-
-Test(recover, event_loops_are_woken_for_attempts)
-{
-	struct brp_options opt = quick_options();
-	struct fake_io io = {0};
-	struct fake_rig rig = fake_rig_up(&opt);
-	struct pollfd pfd = {.fd = brp_queue_fd(rig.q), .events = POLLIN};
-
-	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &io), 0);
-	cr_assert_eq(brp_poll(rig.q), 0);
-	fake_config.refuse_first = 5;
-	fake_config.is_serving = true;
-	lose(rig.c);
-	while (io.nr_done == 0) {
-		cr_assert_eq(poll(&pfd, 1, 5000), 1, "nobody wakes us");
-		cr_assert_geq(brp_poll(rig.q), 0);
-	}
-	cr_assert_eq(io.result, 0);
-	fake_rig_down(&rig);
-}
-
-Test(recover, waiting_costs_no_passes)
-{
-	struct brp_options opt = quick_options();
-	struct fake_rig rig;
-	uint64_t sleeps;
-
-	opt.reconnect_delay_ms = 10000;
-	opt.reconnect_delay_max_ms = 10000;
-	rig = fake_rig_up(&opt);
-	fake_config.refuse_first = 1000000;
-	lose(rig.c);
-	cr_assert(reach(&rig, BRP_STATE_RECONNECTING));
-	(void)brp_wait(rig.q, 20);
-	sleeps = fake_stats(&rig).sleeps;
-	cr_assert_eq(brp_wait(rig.q, 100), 0);
-	cr_assert_leq(fake_stats(&rig).sleeps, sleeps + 2);
-	cr_assert_gt(status_of(&rig).next_attempt_ms, 1000);
-	fake_rig_down(&rig);
-}
-
-Test(recover, back_off_doubles_within_its_limits)
-{
-	struct brp_options opt = {.reconnect_delay_ms = 100, .reconnect_delay_max_ms = 3000};
-	uint64_t jitter = 1;
-	bool is_spread = false;
-
-	for (unsigned int n = 1; n < 70; n++) {
-		uint64_t nominal = n > 5 ? 3000 : MIN(100ull << (n - 1), 3000ull);
-		uint64_t ms = ini_backoff_ms(&opt, n, INI_FAILED_SILENT, &jitter);
-
-		cr_assert(ms >= nominal * 3 / 4 && ms <= nominal * 5 / 4 + 1, "%u: %llu", n,
-			  (unsigned long long)ms);
-		is_spread |= ms != nominal;
-		ms = ini_backoff_ms(&opt, n, INI_FAILED_REFUSED, &jitter);
-		cr_assert_leq(ms, 626, "a host that answers is asked often");
-	}
-	cr_assert(is_spread);
-	opt.reconnect_delay_ms = 2000;
-	cr_assert_geq(ini_backoff_ms(&opt, 1, INI_FAILED_REFUSED, &jitter), 1500,
-		      "but as the user said");
-}
-
-Test(recover, logins_that_lead_to_nothing_are_backed_off)
-{
-	struct brp_options opt = quick_options();
-	struct fake_rig rig;
-
-	opt.reconnect_delay_ms = 10000;
-	opt.reconnect_delay_max_ms = 10000;
-	rig = fake_rig_up(&opt);
-	lose_and_return(&rig, rig.c); /* the first time at once */
-	lose(newest());
-	cr_assert(reach(&rig, BRP_STATE_RECONNECTING));
-	(void)brp_wait(rig.q, 20);
-	cr_assert_gt(status_of(&rig).next_attempt_ms, 1000);
-	fake_rig_down(&rig);
-}
-
-Test(recover, an_attempt_that_hangs_is_given_up)
-{
-	struct brp_options opt = quick_options();
-	struct fake_rig rig;
-
-	opt.connect_timeout_ms = 50;
-	rig = fake_rig_up(&opt);
-	fake_config.is_auto = false;
-	lose(rig.c);
-	wait_conns(&rig, 2); /* never connects */
-	wait_conns(&rig, 3);
-	cr_assert(strstr(status_of(&rig).text, "no answer within 50 ms"), "%s",
-		  status_of(&rig).text);
-	fake_deliver_connected(newest());
-	hello(newest()); /* and then nothing more after the LOGIN */
-	wait_conns(&rig, 4);
-	cr_assert(strstr(status_of(&rig).text, "no sign of life"), "%s", status_of(&rig).text);
-	cr_assert_eq(status_of(&rig).epoch, 2, "it may be half admitted");
-	fake_config.is_auto = true;
-	fake_deliver_connected(newest());
-	cr_assert(reach(&rig, BRP_STATE_LIVE));
-	fake_rig_down(&rig);
-}
-
-/* The target waits for its device before it admits us, and says that it is alive. */
-Test(recover, a_login_may_take_its_time)
-{
-	struct brp_options opt = quick_options();
-	struct fabric_conn *c;
-	struct fake_rig rig;
-
-	opt.connect_timeout_ms = 100;
-	rig = fake_rig_up(&opt);
-	fake_config.is_auto = false;
-	lose(rig.c);
-	wait_conns(&rig, 2);
-	c = newest();
-	fake_deliver_connected(c);
-	hello(c);
-	for (uint64_t end = now_ns() + 300 * NS_PER_MS; now_ns() < end;) {
-		fake_keepalive(c, 0, 1);
-		(void)brp_wait(rig.q, 1);
-	}
-	cr_assert_eq(fake_nr_conns, 2, "still the same attempt");
-	cr_assert_gt(fake_count(c, BRP_MSG_KEEPALIVE), 1, "it is asked");
-	fake_rig_down(&rig);
-}
-
-Test(recover, an_attempt_that_cannot_even_begin_is_one)
-{
-	struct brp_options opt = quick_options();
-	struct fake_rig rig = fake_rig_up(&opt);
-	struct fake_io io = {0};
-
-	fake_config.connect_error = -EMFILE;
-	lose(rig.c);
-	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &io), 0);
-	cr_assert(reach(&rig, BRP_STATE_RECONNECTING));
-	for (int i = 0; i < 2000 && status_of(&rig).attempt < 4; i++)
-		(void)brp_wait(rig.q, 1);
-	cr_assert(strstr(status_of(&rig).text, "Too many open files"), "%s", status_of(&rig).text);
-	fake_config.connect_error = 0;
-	fake_config.is_serving = true;
-	wait_done(&rig, &io);
-	cr_assert_eq(io.result, 0);
-	fake_rig_down(&rig);
-}
-
-/* ---- the end --------------------------------------------------------------------------------- */
 
 Test(recover, disconnect_at_every_stage)
 {
