@@ -401,10 +401,18 @@ is_on_disk() {
 	cmp -s <(on_disk "$1") <(lines 64 "$2")
 }
 
+# flushes_of DEVICE: that the kernel has asked it for (Documentation/block/stat.rst).
+flushes_of() {
+	local stat
+
+	read -ra stat <"/sys/block/${1#/dev/}/stat"
+	echo "${stat[15]}"
+}
+
 # Flush and FUA arrive at the back end, each as often as asked for, and as what they are.  The
 # back end has a write-back cache in memory, so the disk shows what is stable.
 device_test_flush() {
-	local i nr_failed=0 mnt=$tmp/mnt name least=3 before=old
+	local i nr_failed=0 mnt=$tmp/mnt name least=3 before=old asked
 
 	need_front
 	need_tools mkfs.ext4 debugfs
@@ -433,17 +441,19 @@ device_test_flush() {
 	sync
 	sync
 	is_on_disk fua old || bad "synced files are not on the disk"
-	# Whether the blocks are there, in its view, is the kernel's affair: a busy one may add a flush
-	# once.  Who makes a flush of every FUA write does so each time.
+	# Whether the blocks are there, in its view, is the kernel's affair: it may choose a flush.  When it has not, there
+	# must have been none.
 	for ((i = 0; i < 3; i++)); do
 		write_at "$mnt/waits" 0 64 "not flushed $i"
+		asked=$(flushes_of "$device")
 		dd_flags=direct,dsync write_at "$mnt/fua" 0 64 "with FUA $i"
 		is_on_disk fua "with FUA $i" || bad "data written with FUA is not on the disk"
 		! is_on_disk waits "$before" || break
+		(($(flushes_of "$device") > asked)) || bad "FUA arrived as a flush that nobody asked for"
 		before="not flushed $i"
 	done
 	if [ "$(<"/sys/block/${device#/dev/}/queue/fua")" = 1 ]; then
-		((i < 3)) || bad "FUA arrived as a flush"
+		((i < 3)) || bad "the kernel flushes instead of writing with FUA: this proves nothing"
 	elif [ "$front" != fuse ]; then
 		bad "$front does not announce FUA"
 	fi
@@ -611,11 +621,11 @@ wakes_of() {
 }
 
 # A device nobody uses costs no CPU: 0.5 % at most over 5 s, and some 20 looks of its timers.  An emulated CPU on a busy
-# machine takes ten times as long for those.
+# machine takes several times as long for those.
 device_test_idle() {
 	local before ms wakes most_ms=25
 
-	[ "${BRP_TEST_SLOW-}" != yes ] || most_ms=250
+	[ "${BRP_TEST_SLOW-}" != yes ] || most_ms=100
 
 	need_front
 	[ -e /proc/self/schedstat ] || cannot "this kernel does not tell a thread's run time"
@@ -630,7 +640,7 @@ device_test_idle() {
 	ms=$(($(run_ms_of "${rig_pids[d]}") - before))
 	wakes=$(($(wakes_of "${rig_pids[d]}") - wakes))
 	note "in 5 s: $ms ms of CPU time, $wakes times"
-	((ms < most_ms && wakes < 100)) || bad "not idle: $ms ms of CPU time, $wakes times in 5 s"
+	((ms < most_ms && wakes < 60)) || bad "not idle: $ms ms of CPU time, $wakes times in 5 s"
 	stop_device d
 	stop_target
 }
