@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * raw-device: what the kernel takes for one request on a device at a time, by interface: the part
- * of a request that no target can avoid. One request is begun and waited for by looking at the ring
- * of its interface, so a device that finishes inline costs no wake-up.
+ * raw-device: what the kernel takes for a request on a device, by interface: the part of a request
+ * that no target can avoid. DEPTH requests are begun with one system call; their ends are read from
+ * the ring of the interface, and only if they are not all there the thread sleeps in epoll_wait(),
+ * as the target does. A device that finishes inline so costs no wake-up.
  *
- *	raw-device PATH randread|randwrite		randwrite destroys what is there
+ *	raw-device PATH randread|randwrite [DEPTH]...	randwrite destroys what is there
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <libaio.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -23,13 +26,17 @@
 
 #include "common/util.h"
 
-#define BYTES    4096
-#define REQUESTS 5000
+#define BYTES     4096
+#define MAX_DEPTH 128u
+#define REQUESTS  4096u
 
 static int fd;
 static bool is_write;
-static char *buf;
+static char *memory; /* BYTES for each request */
 static off_t nr_blocks;
+static int event_fd;
+static int epoll_fd;
+static unsigned int nr_sleeps;
 
 static _Noreturn void die(const char *what, int err)
 {
@@ -48,18 +55,39 @@ static void check(const char *what, long bytes)
 		die(what, bytes < 0 ? (int)-bytes : EIO);
 }
 
-/* ---- interfaces: one request, begun and ended ------------------------------------------------ */
-
-static void one_plain(void)
+/* Until a signal comes that has not been seen yet. io_uring interrupts the call for work of its
+ * own. */
+static void sleep_on_event(void)
 {
-	off_t at = somewhere();
-	ssize_t n = is_write ? pwrite(fd, buf, BYTES, at) : pread(fd, buf, BYTES, at);
+	struct epoll_event ev;
 
-	check("pread, pwrite", n < 0 ? -errno : n);
+	nr_sleeps++;
+	if (epoll_wait(epoll_fd, &ev, 1, -1) < 0 && errno != EINTR)
+		die("epoll_wait", errno);
+}
+
+/* ---- interfaces: n requests begun; those that have ended ------------------------------------- */
+
+static unsigned int nr_plain;
+
+static void begin_plain(unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		off_t at = somewhere();
+		ssize_t done =
+			is_write ? pwrite(fd, memory, BYTES, at) : pread(fd, memory, BYTES, at);
+
+		check("pread, pwrite", done < 0 ? -errno : done);
+	}
+	nr_plain = n;
+}
+
+static unsigned int reap_plain(void)
+{
+	return nr_plain;
 }
 
 static io_context_t aio;
-static int event_fd;
 
 /* What the kernel maps at the address of the context, as in target/backend/aio.c. */
 struct aio_ring {
@@ -69,104 +97,272 @@ struct aio_ring {
 };
 
 /* As the target does it. */
-static void one_aio(void)
+static void begin_aio(unsigned int n)
 {
-	struct aio_ring *r = (struct aio_ring *)aio;
-	struct iocb cb, *cbs = &cb;
+	struct iocb cbs[MAX_DEPTH], *batch[MAX_DEPTH];
 
-	if (is_write)
-		io_prep_pwrite(&cb, fd, buf, BYTES, somewhere());
-	else
-		io_prep_pread(&cb, fd, buf, BYTES, somewhere());
-	io_set_eventfd(&cb, event_fd);
-	check("io_submit", io_submit(aio, 1, &cbs) == 1 ? BYTES : -EIO);
-	while (__atomic_load_n(&r->tail, __ATOMIC_ACQUIRE) == r->head)
-		;
-	check("libaio", (long)r->events[r->head].res);
-	__atomic_store_n(&r->head, (r->head + 1) % r->nr, __ATOMIC_RELEASE);
+	for (unsigned int i = 0; i < n; i++) {
+		char *buf = memory + (size_t)i * BYTES;
+
+		batch[i] = &cbs[i];
+		if (is_write)
+			io_prep_pwrite(&cbs[i], fd, buf, BYTES, somewhere());
+		else
+			io_prep_pread(&cbs[i], fd, buf, BYTES, somewhere());
+		io_set_eventfd(&cbs[i], event_fd);
+	}
+	check("io_submit", io_submit(aio, (long)n, batch) == (int)n ? BYTES : -EIO);
 }
 
-static void start_aio(void)
+static unsigned int reap_aio(void)
 {
-	event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (event_fd < 0 || io_setup(1, &aio) < 0)
-		die("io_setup", errno);
+	struct aio_ring *r = (struct aio_ring *)aio;
+	unsigned int n = 0;
+
+	for (; r->head != __atomic_load_n(&r->tail, __ATOMIC_ACQUIRE); n++) {
+		check("libaio", (long)r->events[r->head].res);
+		__atomic_store_n(&r->head, (r->head + 1) % r->nr, __ATOMIC_RELEASE);
+	}
+	return n;
+}
+
+static void start_aio(unsigned int depth)
+{
+	int err = io_setup((int)depth, &aio);
+
+	if (err < 0)
+		die("io_setup", -err);
+}
+
+static void stop_aio(void)
+{
+	io_destroy(aio);
+	aio = NULL;
 }
 
 #ifdef HAVE_URING
 static struct io_uring ring;
+static bool has_file;
+static bool has_memory;
+static bool is_deferred;
 
-/* The most it can do: memory and file registered once, completions without task work. */
-static void one_uring(void)
+static void prepare_uring(struct io_uring_sqe *s, char *buf)
 {
-	struct io_uring_sqe *s = io_uring_get_sqe(&ring);
-	struct io_uring_cqe *c;
+	int file = has_file ? 0 : fd;
 
-	if (is_write)
-		io_uring_prep_write_fixed(s, 0, buf, BYTES, (uint64_t)somewhere(), 0);
+	if (has_memory && is_write)
+		io_uring_prep_write_fixed(s, file, buf, BYTES, (uint64_t)somewhere(), 0);
+	else if (has_memory)
+		io_uring_prep_read_fixed(s, file, buf, BYTES, (uint64_t)somewhere(), 0);
+	else if (is_write)
+		io_uring_prep_write(s, file, buf, BYTES, (uint64_t)somewhere());
 	else
-		io_uring_prep_read_fixed(s, 0, buf, BYTES, (uint64_t)somewhere(), 0);
-	s->flags |= IOSQE_FIXED_FILE;
-	io_uring_submit_and_get_events(&ring);
-	if (io_uring_peek_cqe(&ring, &c) && io_uring_wait_cqe(&ring, &c))
-		die("io_uring", errno);
-	check("io_uring", c->res);
-	io_uring_cqe_seen(&ring, c);
+		io_uring_prep_read(s, file, buf, BYTES, (uint64_t)somewhere());
+	if (has_file)
+		s->flags |= IOSQE_FIXED_FILE;
 }
 
-static void start_uring(void)
+static void begin_uring(unsigned int n)
 {
-	struct iovec memory = {buf, BYTES};
-	int err = io_uring_queue_init(8, &ring,
-				      IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN);
+	int done;
 
-	if (!err)
-		err = io_uring_register_buffers(&ring, &memory, 1);
-	if (!err)
+	for (unsigned int i = 0; i < n; i++)
+		prepare_uring(io_uring_get_sqe(&ring), memory + (size_t)i * BYTES);
+	done = is_deferred ? io_uring_submit_and_get_events(&ring) : io_uring_submit(&ring);
+	check("io_uring_enter", done == (int)n ? BYTES : -EIO);
+}
+
+static unsigned int reap_uring(void)
+{
+	struct io_uring_cqe *c;
+	unsigned int head;
+	unsigned int n = 0;
+
+	io_uring_for_each_cqe(&ring, head, c)
+	{
+		check("io_uring", c->res);
+		n++;
+	}
+	io_uring_cq_advance(&ring, n);
+	return n;
+}
+
+static void start_uring(unsigned int depth, unsigned int flags)
+{
+	struct iovec all = {memory, (size_t)depth * BYTES};
+	int err = io_uring_queue_init(depth, &ring, flags);
+
+	if (!err && has_memory)
+		err = io_uring_register_buffers(&ring, &all, 1);
+	if (!err && has_file)
 		err = io_uring_register_files(&ring, &fd, 1);
+	if (!err)
+		err = io_uring_register_eventfd(&ring, event_fd);
 	if (err)
 		die("io_uring", -err);
+}
+
+static void start_bare(unsigned int depth)
+{
+	has_file = has_memory = is_deferred = false;
+	start_uring(depth, 0);
+}
+
+static void start_file(unsigned int depth)
+{
+	has_file = true;
+	has_memory = is_deferred = false;
+	start_uring(depth, 0);
+}
+
+static void start_both(unsigned int depth)
+{
+	has_file = has_memory = true;
+	is_deferred = false;
+	start_uring(depth, 0);
+}
+
+static void start_cooperative(unsigned int depth)
+{
+	has_file = has_memory = true;
+	is_deferred = false;
+	start_uring(depth, IORING_SETUP_COOP_TASKRUN);
+}
+
+/* The most it can do, and only for a ring that is one thread's: no other may enter it. */
+static void start_deferred(unsigned int depth)
+{
+	has_file = has_memory = is_deferred = true;
+	start_uring(depth, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN);
 	io_uring_register_ring_fd(&ring);
+}
+
+static void stop_uring(void)
+{
+	io_uring_queue_exit(&ring);
 }
 #endif
 
+static const struct interface {
+	const char *name;
+	void (*start)(unsigned int depth);
+	void (*begin)(unsigned int n);
+	unsigned int (*reap)(void);
+	void (*stop)(void);
+} interfaces[] = {
+	{"pread, pwrite", NULL, begin_plain, reap_plain, NULL},
+	{"libaio", start_aio, begin_aio, reap_aio, stop_aio},
+#ifdef HAVE_URING
+	{"io_uring, nothing registered", start_bare, begin_uring, reap_uring, stop_uring},
+	{"io_uring, file registered", start_file, begin_uring, reap_uring, stop_uring},
+	{"io_uring, file and memory registered", start_both, begin_uring, reap_uring, stop_uring},
+	{"the same, COOP_TASKRUN", start_cooperative, begin_uring, reap_uring, stop_uring},
+	{"the same, DEFER_TASKRUN and ring registered", start_deferred, begin_uring, reap_uring,
+	 stop_uring},
+#endif
+};
+
 /* ---- measuring ------------------------------------------------------------------------------- */
 
-static void measure(const char *name, void (*start)(void), void (*one)(void))
+static void wait_for_all(const struct interface *i, unsigned int n)
 {
-	uint64_t start_ns;
+	for (unsigned int done = i->reap(); done < n; done += i->reap()) {
+		sleep_on_event();
+#ifdef HAVE_URING
+		if (is_deferred && i->reap == reap_uring)
+			io_uring_get_events(&ring);
+#endif
+	}
+}
 
-	if (start)
-		start();
-	one();
+static void run(const struct interface *i, unsigned int depth, unsigned int nr_batches)
+{
+	for (unsigned int b = 0; b < nr_batches; b++) {
+		i->begin(depth);
+		wait_for_all(i, depth);
+	}
+}
+
+static uint64_t cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+static void measure(const struct interface *i, unsigned int depth)
+{
+	unsigned int nr_batches = REQUESTS / depth;
+	double nr = (double)nr_batches * depth * NS_PER_US;
+	uint64_t start_ns, start_cpu_ns;
+
+	if (i->start)
+		i->start(depth);
+	run(i, depth, 2);
+	nr_sleeps = 0;
 	start_ns = now_ns();
-	for (int i = 0; i < REQUESTS; i++)
-		one();
-	printf("| %s | %s | %.2f |\n", name, is_write ? "write" : "read",
-	       (double)(now_ns() - start_ns) / REQUESTS / NS_PER_US);
+	start_cpu_ns = cpu_ns();
+	run(i, depth, nr_batches);
+	printf("| %s | %s | %u | %.2f | %.2f | %.2f |\n", i->name, is_write ? "write" : "read",
+	       depth, (double)(now_ns() - start_ns) / nr, (double)(cpu_ns() - start_cpu_ns) / nr,
+	       (double)nr_sleeps / nr_batches);
+	if (i->stop)
+		i->stop();
+}
+
+/* As in the target: with a second thread the kernel counts references to descriptors. */
+static void *sleep_for_ever(void *arg)
+{
+	(void)arg;
+	for (;;)
+		pause();
+	return NULL;
+}
+
+static void prepare(const char *path)
+{
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLET};
+	pthread_t other;
+	void *all;
+
+	fd = open(path, (is_write ? O_RDWR : O_RDONLY) | O_DIRECT | O_CLOEXEC);
+	if (fd < 0)
+		die(path, errno);
+	nr_blocks = lseek(fd, 0, SEEK_END) / BYTES;
+	if (nr_blocks < 1 || posix_memalign(&all, BYTES, (size_t)MAX_DEPTH * BYTES))
+		die(path, EINVAL);
+	memory = all;
+	memset(memory, 0x5a, (size_t)MAX_DEPTH * BYTES);
+	event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (event_fd < 0 || epoll_fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, event_fd, &ev) < 0 ||
+	    pthread_create(&other, NULL, sleep_for_ever, NULL))
+		die("preparation", errno);
+}
+
+static void measure_all(unsigned int depth)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(interfaces); i++)
+		measure(&interfaces[i], depth);
 }
 
 int main(int argc, char **argv)
 {
-	void *memory;
-
-	if (argc != 3 || (strcmp(argv[2], "randread") && strcmp(argv[2], "randwrite"))) {
-		fprintf(stderr, "usage: raw-device PATH randread|randwrite\n");
+	if (argc < 3 || (strcmp(argv[2], "randread") && strcmp(argv[2], "randwrite"))) {
+		fprintf(stderr, "usage: raw-device PATH randread|randwrite [DEPTH]...\n");
 		return 2;
 	}
 	is_write = !strcmp(argv[2], "randwrite");
-	fd = open(argv[1], (is_write ? O_RDWR : O_RDONLY) | O_DIRECT | O_CLOEXEC);
-	if (fd < 0)
-		die(argv[1], errno);
-	nr_blocks = lseek(fd, 0, SEEK_END) / BYTES;
-	if (nr_blocks < 1 || posix_memalign(&memory, BYTES, BYTES))
-		die(argv[1], EINVAL);
-	buf = memory;
-	memset(buf, 0x5a, BYTES);
-	measure("pread, pwrite", NULL, one_plain);
-	measure("libaio with an eventfd", start_aio, one_aio);
-#ifdef HAVE_URING
-	measure("io_uring, all registered", start_uring, one_uring);
-#endif
+	prepare(argv[1]);
+	if (argc == 3)
+		measure_all(1);
+	for (int i = 3; i < argc; i++) {
+		unsigned int depth = (unsigned int)strtoul(argv[i], NULL, 10);
+
+		if (depth < 1 || depth > MAX_DEPTH)
+			die(argv[i], ERANGE);
+		measure_all(depth);
+	}
 	return 0;
 }
