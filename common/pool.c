@@ -328,7 +328,9 @@ static int wait_events(struct pool *p, struct epoll_event *ev, bool *ret_slept)
 	}
 	if (!n) {
 		*ret_slept = true;
-		n = epoll_wait(p->epoll_fd, ev, MAX_EVENTS, -1);
+		do { /* io_uring interrupts the thread that began a request when it has ended */
+			n = epoll_wait(p->epoll_fd, ev, MAX_EVENTS, -1);
+		} while (n < 0 && errno == EINTR);
 	}
 	if (p->poll_us < 0) {
 		if (*ret_slept)
