@@ -20,6 +20,7 @@ enum {
 	OPT_LISTEN,
 	OPT_THREADS,
 	OPT_IO_MODE,
+	OPT_IO_ENGINE,
 	OPT_POLL_US,
 	OPT_QUEUE_SIZE,
 	OPT_MAX_CONNECTIONS,
@@ -52,6 +53,10 @@ static const struct option_spec specs[] = {
 	 OPT_THREADS},
 	{"io-mode", 0, "MODE", "parallel (default), or serial: one device request at a time",
 	 OPT_IO_MODE},
+	{"io-engine", 0, "NAME",
+	 "what drives devices and files: uring, aio, or auto (default): io_uring if the\n"
+	 "kernel allows it, else libaio",
+	 OPT_IO_ENGINE},
 	{"poll-us", 0, "N",
 	 "busy-poll for up to N microseconds before sleeping; 0 never; default: a\n"
 	 "short adaptive budget",
@@ -136,6 +141,23 @@ static int set_io_mode(struct target_config *c, const char *value)
 {
 	c->server.is_serial = !strcmp(value, "serial");
 	return c->server.is_serial || !strcmp(value, "parallel") ? 0 : -EINVAL;
+}
+
+static int set_io_engine(struct target_config *c, const char *value)
+{
+	static const char *const names[] = {
+		[BK_ENGINE_AUTO] = "auto",
+		[BK_ENGINE_AIO] = "aio",
+		[BK_ENGINE_URING] = "uring",
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++) {
+		if (!strcmp(value, names[i])) {
+			c->server.engine = (enum bk_engine)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
 }
 
 static int set_digest(struct target_config *c, const char *value)
@@ -225,6 +247,9 @@ static int apply(struct target_config *c, int id, const char *value, const char 
 	case OPT_IO_MODE:
 		*ret_why = "parallel or serial";
 		return set_io_mode(c, value);
+	case OPT_IO_ENGINE:
+		*ret_why = "auto, aio or uring";
+		return set_io_engine(c, value);
 	case OPT_POLL_US:
 		*ret_why = "microseconds, at most 1000000";
 		return set_int(&s->poll_us, value, 1000000);

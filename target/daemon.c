@@ -47,7 +47,7 @@ static int take_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* A connection takes three or four descriptors; the soft limit of 1024 is for programs that use
+/* A connection takes three to five descriptors; the soft limit of 1024 is for programs that use
  * select(). */
 static void raise_fd_limit(void)
 {

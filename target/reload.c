@@ -85,6 +85,7 @@ static void note_fixed(const struct server_options *a, const struct server_optio
 	note_if(a->threads != b->threads, "threads");
 	note_if(a->poll_us != b->poll_us, "poll-us");
 	note_if(a->is_serial != b->is_serial, "io-mode");
+	note_if(a->engine != b->engine, "io-engine");
 	note_if(a->max_connections != b->max_connections, "max-connections");
 	note_if(a->max_queue_depth != b->max_queue_depth, "queue-size");
 	note_if(a->buffer_bytes != b->buffer_bytes, "buffer-memory");

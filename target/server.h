@@ -43,6 +43,7 @@ struct server_options {
 	unsigned int threads;
 	int poll_us; /* as pool_options */
 	bool is_serial;
+	enum bk_engine engine;
 	unsigned int max_connections;
 	unsigned int max_queue_depth;
 	uint64_t buffer_bytes; /* I/O buffers in all */

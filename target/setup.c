@@ -183,6 +183,8 @@ static int reserve(struct conn *c)
 	err = requests_init(c);
 	if (!err)
 		err = bk_queue_create(c->volume->bk, c->requests.nr_all, &c->queue);
+	if (!err && c->requests.slab)
+		bk_queue_use_memory(c->queue, c->requests.slab, c->requests.slab_bytes);
 	if (!err && bk_queue_fd(c->queue) >= 0)
 		err = pool_task_add_fd(&c->task, bk_queue_fd(c->queue));
 	return err;

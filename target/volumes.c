@@ -194,6 +194,7 @@ int volumes_add(struct server *s, const struct volume_config *c, bool is_configu
 		return -E2BIG;
 	}
 	cfg.spec.is_unsafe_no_flush = s->opt.is_unsafe_no_flush;
+	cfg.spec.engine = s->opt.engine;
 	if (cfg.spec.numa_node < 0)
 		cfg.spec.numa_node = s->numa_node;
 	err = volume_open(&cfg, s->opt.is_serial, &v);

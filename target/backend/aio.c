@@ -1,42 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Asynchronous direct I/O: one kernel context per queue. Requests gather in a batch, and one
- * io_submit() takes them all; the kernel signals completions on an eventfd, and they are read from
- * the ring it shares with us, without a system call. The eventfd is never read: it is watched
- * edge-triggered, and each signal is an edge.
+ * Devices and files, asynchronous and direct. Requests are gathered for the engine, libaio or
+ * io_uring, which hands them to the kernel together, or go to the slow thread. Completions are
+ * signalled on an eventfd, which is never read: it is watched edge-triggered, and each signal is an
+ * edge.
  */
 #include "target/backend/aio.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <linux/fs.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "common/log.h"
-
-#define REAP_EVENTS 64
-
-static_assert(sizeof(struct iocb) <= sizeof(((struct bk_req *)0)->scratch),
-	      "a request carries its iocb");
-static_assert(_Alignof(struct iocb) <= _Alignof(uint64_t), "scratch is aligned for an iocb");
-
-/* The ring that the kernel maps at the address of the context (fs/aio.c, struct aio_ring). */
-struct aio_ring {
-	unsigned int id;
-	unsigned int nr; /* of events */
-	unsigned int head;
-	_Atomic unsigned int tail;
-	unsigned int magic;
-	unsigned int compat_features;
-	unsigned int incompat_features;
-	unsigned int header_bytes;
-	struct io_event events[];
-};
-#define AIO_RING_MAGIC 0xa10a10a1u
 
 static struct aio_queue *to_aio_queue(const struct bk_queue *q)
 {
@@ -64,28 +41,6 @@ void aio_log_failure(const struct aio_volume *v, const struct bk_req *r, int err
 
 /* ---- submitting ------------------------------------------------------------------------------ */
 
-static void prepare_write(struct aio_queue *q, struct bk_req *r, struct iocb *cb)
-{
-	io_prep_pwrite(cb, q->v->fd, r->buf, r->bytes, (long long)r->offset);
-	if (aio_needs_sync(q->v, r))
-		cb->aio_rw_flags = RWF_DSYNC;
-}
-
-static void gather(struct aio_queue *q, struct bk_req *r)
-{
-	struct iocb *cb = (struct iocb *)r->scratch;
-
-	if (r->op == BRP_OP_READ)
-		io_prep_pread(cb, q->v->fd, r->buf, r->bytes, (long long)r->offset);
-	else if (r->op == BRP_OP_WRITE)
-		prepare_write(q, r, cb);
-	else
-		io_prep_fdsync(cb, q->v->fd);
-	io_set_eventfd(cb, q->event_fd);
-	cb->data = r;
-	q->batch[q->nr_batch++] = cb;
-}
-
 static void aio_submit(struct bk_queue *queue, struct bk_req *r)
 {
 	struct aio_queue *q = to_aio_queue(queue);
@@ -93,19 +48,19 @@ static void aio_submit(struct bk_queue *queue, struct bk_req *r)
 
 	switch (r->op) {
 	case BRP_OP_READ:
-		gather(q, r);
+		q->engine->gather(q, r);
 		break;
 	case BRP_OP_WRITE:
 		if (aio_needs_sync(v, r) && !v->has_dsync)
 			aio_slow_submit(q, r);
 		else
-			gather(q, r);
+			q->engine->gather(q, r);
 		break;
 	case BRP_OP_FLUSH:
 		if (!v->has_cache || v->volume.info.volume_flags & BRP_VOL_READ_ONLY)
 			bk_finish(queue, r, 0);
 		else if (v->has_fdsync)
-			gather(q, r);
+			q->engine->gather(q, r);
 		else
 			aio_slow_submit(q, r);
 		break;
@@ -118,8 +73,7 @@ static void aio_submit(struct bk_queue *queue, struct bk_req *r)
 	}
 }
 
-/* The kernel refused the first of the batch; 0: go on with the rest. */
-static int handle_refusal(struct aio_queue *q, struct bk_req *r, int err)
+int aio_refused(struct aio_queue *q, struct bk_req *r, int err)
 {
 	if (err != -EAGAIN) {
 		aio_log_failure(q->v, r, err);
@@ -137,36 +91,15 @@ static int handle_refusal(struct aio_queue *q, struct bk_req *r, int err)
 static void aio_flush(struct bk_queue *queue)
 {
 	struct aio_queue *q = to_aio_queue(queue);
-	unsigned int at = 0;
 
 	q->is_stalled = false;
-	while (at < q->nr_batch) {
-		int n = io_submit(q->ctx, (long)(q->nr_batch - at), q->batch + at);
-
-		if (n > 0) {
-			q->nr_in_kernel += (unsigned int)n;
-			at += (unsigned int)n;
-			continue;
-		}
-		/* 0 is not documented for a batch that is not empty; taken as "later" it cannot
-		 * loop here. */
-		if (handle_refusal(q, q->batch[at]->data, n ? n : -EAGAIN) < 0) {
-			q->is_stalled = true;
-			break;
-		}
-		at++;
-	}
-	q->nr_batch -= at;
-	if (at && q->nr_batch)
-		memmove(q->batch, q->batch + at, q->nr_batch * sizeof(q->batch[0]));
+	q->engine->flush(q);
 }
 
 /* ---- completions ----------------------------------------------------------------------------- */
 
-static void complete(struct aio_queue *q, const struct io_event *ev)
+void aio_complete(struct aio_queue *q, struct bk_req *r, long res)
 {
-	struct bk_req *r = ev->data;
-	long res = (long)ev->res;
 	int result = 0;
 
 	if (res < 0)
@@ -179,47 +112,12 @@ static void complete(struct aio_queue *q, const struct io_event *ev)
 	bk_finish(&q->queue, r, result);
 }
 
-/*
- * head is ours to move, tail is the kernel's: it is stored after the events, and head after we have
- * read them. head is read atomically for ThreadSanitizer only: the kernel may have put the ring
- * where the one of a queue was that another thread has destroyed, and TSan does not see it do so.
- */
-static void reap_ring(struct aio_queue *q, struct aio_ring *ring)
-{
-	unsigned int head = __atomic_load_n(&ring->head, __ATOMIC_RELAXED);
-	unsigned int tail = atomic_load_explicit(&ring->tail, memory_order_acquire);
-
-	while (head != tail) {
-		complete(q, &ring->events[head]);
-		head = head + 1 == ring->nr ? 0 : head + 1;
-	}
-	__atomic_store_n(&ring->head, head, __ATOMIC_RELEASE);
-}
-
-static void reap_syscall(struct aio_queue *q)
-{
-	struct io_event ev[REAP_EVENTS];
-	struct timespec now = {0};
-	int n;
-
-	do {
-		n = io_getevents(q->ctx, 0, REAP_EVENTS, ev, &now);
-		for (int i = 0; i < n; i++)
-			complete(q, &ev[i]);
-	} while (n == REAP_EVENTS);
-}
-
 static void aio_reap(struct bk_queue *queue)
 {
 	struct aio_queue *q = to_aio_queue(queue);
-	struct aio_ring *ring = (struct aio_ring *)q->ctx;
 
-	if (q->nr_in_kernel) {
-		if (likely(ring->magic == AIO_RING_MAGIC && !ring->incompat_features))
-			reap_ring(q, ring);
-		else
-			reap_syscall(q);
-	}
+	if (q->nr_in_kernel)
+		q->engine->reap(q);
 	if (q->nr_slow)
 		aio_slow_reap(q);
 	if (unlikely(q->is_stalled))
@@ -228,40 +126,57 @@ static void aio_reap(struct bk_queue *queue)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+int aio_queue_init(struct aio_queue *q, struct aio_volume *v, const struct aio_engine *engine)
+{
+	int err = 0;
+
+	q->v = v;
+	q->engine = engine;
+	pthread_mutex_init(&q->slow_lock, NULL);
+	list_init(&q->slow_done);
+	q->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (q->event_fd < 0) {
+		err = -errno;
+		log_error("%s: cannot create a queue: %s", v->path, strerror(-err));
+	}
+	return err;
+}
+
+void aio_queue_finish(struct aio_queue *q)
+{
+	if (q->event_fd >= 0)
+		close(q->event_fd);
+	pthread_mutex_destroy(&q->slow_lock);
+}
+
 static void aio_queue_destroy(struct bk_queue *queue)
 {
 	struct aio_queue *q = to_aio_queue(queue);
 
-	aio_context_retire(q->context);
-	if (q->event_fd >= 0)
-		close(q->event_fd);
-	pthread_mutex_destroy(&q->slow_lock);
-	free(q);
+	q->engine->queue_destroy(q);
 }
 
-static int aio_queue_create(struct bk_volume *v, unsigned int depth, struct bk_queue **ret_queue)
+static int aio_queue_create(struct bk_volume *volume, unsigned int depth,
+			    struct bk_queue **ret_queue)
 {
-	struct aio_queue *q = calloc(1, sizeof(*q) + depth * sizeof(q->batch[0]));
-	int r;
+	struct aio_volume *v = to_aio_volume(volume);
+	struct aio_queue *q;
+	int err = v->engine->queue_create(v, depth, &q);
 
-	if (!q)
-		return -ENOMEM;
-	q->v = to_aio_volume(v);
-	pthread_mutex_init(&q->slow_lock, NULL);
-	list_init(&q->slow_done);
-	q->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	r = q->event_fd < 0 ? -errno : 0;
-	if (r < 0)
-		log_error("%s: cannot create a queue: %s", q->v->path, strerror(-r));
-	else
-		r = aio_context_get(q->v->path, depth, &q->context);
-	if (r < 0) {
-		aio_queue_destroy(&q->queue);
-		return r;
-	}
-	q->ctx = q->context->ctx;
-	*ret_queue = &q->queue;
-	return 0;
+	/* No memory for another ring, or it was forbidden since. */
+	if (err < 0 && v->engine != &aio_engine_libaio && !v->is_engine_given)
+		err = aio_engine_libaio.queue_create(v, depth, &q);
+	if (!err)
+		*ret_queue = &q->queue;
+	return err;
+}
+
+static void aio_use_memory(struct bk_queue *queue, void *base, size_t bytes)
+{
+	struct aio_queue *q = to_aio_queue(queue);
+
+	if (q->engine->use_memory)
+		q->engine->use_memory(q, base, bytes);
 }
 
 static int aio_queue_fd(const struct bk_queue *q)
@@ -307,6 +222,7 @@ const struct bk_ops aio_ops = {
 	.queue_create = aio_queue_create,
 	.queue_destroy = aio_queue_destroy,
 	.queue_fd = aio_queue_fd,
+	.use_memory = aio_use_memory,
 	.submit = aio_submit,
 	.flush = aio_flush,
 	.reap = aio_reap,

@@ -17,9 +17,15 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/log.h"
+
+/* What a predecessor that was killed had in the device keeps it open until it has ended, by
+ * io_uring a little longer than the process is there. */
+#define BUSY_GRACE_MS 1000
+#define BUSY_RETRY_MS 10
 
 /* ---- who uses it ----------------------------------------------------------------------------- */
 
@@ -116,18 +122,54 @@ static int refuse_open(const struct aio_volume *v, const struct bk_spec *spec, i
 	return err;
 }
 
+/* The kernel tells nobody when it has let go of a file, so this is about time. False: it is up. */
+static bool wait_a_moment(int *left_ms)
+{
+	const struct timespec moment = {.tv_nsec = BUSY_RETRY_MS * (long)NS_PER_MS};
+
+	if (*left_ms <= 0)
+		return false;
+	*left_ms -= BUSY_RETRY_MS;
+	nanosleep(&moment, NULL);
+	return true;
+}
+
+/* -1 and errno. */
+static int open_exclusively(const char *path, int flags, int grace_ms)
+{
+	int fd;
+
+	do {
+		fd = open(path, flags | O_EXCL);
+	} while (fd < 0 && errno == EBUSY && wait_a_moment(&grace_ms));
+	return fd;
+}
+
+/* Readers share; a writer wants it alone. -1 and errno. */
+static int lock_file(int fd, bool is_read_only)
+{
+	int grace_ms = BUSY_GRACE_MS;
+	int r;
+
+	do {
+		r = flock(fd, (is_read_only ? LOCK_SH : LOCK_EX) | LOCK_NB);
+	} while (r < 0 && errno == EWOULDBLOCK && wait_a_moment(&grace_ms));
+	return r;
+}
+
 static int open_device(struct aio_volume *v, const struct bk_spec *spec, const struct stat *st,
 		       int flags)
 {
 	char point[256];
 	char why[320] = "it is in use by another program, a file system, swap or an array";
+	bool is_mounted = !find_mount(st->st_rdev, point, sizeof(point));
 
-	v->fd = open(v->path, flags | O_EXCL);
+	v->fd = open_exclusively(v->path, flags, is_mounted ? 0 : BUSY_GRACE_MS);
 	if (v->fd >= 0)
 		return 0;
 	if (errno != EBUSY)
 		return refuse_open(v, spec, -errno);
-	if (!find_mount(st->st_rdev, point, sizeof(point)))
+	if (is_mounted)
 		snprintf(why, sizeof(why), "it is mounted on %s", point);
 	if (refuse_busy(v, spec, why) < 0)
 		return -EBUSY;
@@ -144,8 +186,7 @@ static int open_file(struct aio_volume *v, const struct bk_spec *spec, const str
 	v->fd = open(v->path, flags);
 	if (v->fd < 0)
 		return refuse_open(v, spec, -errno);
-	/* Readers share; a writer wants it alone. */
-	if (flock(v->fd, (spec->is_read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0) {
+	if (lock_file(v->fd, spec->is_read_only) < 0) {
 		if (errno != EWOULDBLOCK)
 			log_warning("%s: cannot be locked against other targets: %s", v->path,
 				    strerror(errno));
@@ -210,6 +251,8 @@ int aio_open(const struct bk_spec *spec, struct bk_volume **ret_volume)
 	v->path = strdup(spec->path);
 	r = v->path ? open_path(v, spec) : -ENOMEM;
 	if (!r)
+		r = aio_choose_engine(v, spec);
+	if (!r)
 		r = aio_probe(v, spec);
 	if (r < 0) {
 		aio_ops.close(&v->volume);
@@ -217,6 +260,7 @@ int aio_open(const struct bk_spec *spec, struct bk_volume **ret_volume)
 	}
 	v->volume.kind = v->is_device ? "device" : "file";
 	aio_identify(v, &v->volume.info);
+	aio_say_engine(v);
 	*ret_volume = &v->volume;
 	return 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What an open device or file can do: size, block and alignment, cache, discard, and what the
- * kernel takes with asynchronous requests. Asks, reads, and punches a hole behind the end of a
- * file; never touches data.
+ * What an open device or file can do: size, block and alignment, cache, discard; what the kernel
+ * takes asynchronously the engine asks. Asks, reads, and punches a hole behind the end of a file;
+ * never touches data.
  */
 #include "target/backend/aio.h"
 
@@ -192,49 +192,6 @@ static bool probe_discard(const struct aio_volume *v, const struct stat *st)
 	return !fallocate(v->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, behind, 4096);
 }
 
-static int run_one(io_context_t ctx, struct iocb *cb)
-{
-	struct io_event ev;
-	int n = io_submit(ctx, 1, &cb);
-
-	if (n != 1)
-		return n < 0 ? n : -EAGAIN;
-	do {
-		n = io_getevents(ctx, 1, 1, &ev, NULL);
-	} while (n == -EINTR);
-	return n == 1 ? (int)(long)ev.res : -EIO;
-}
-
-static bool is_known(int result)
-{
-	return result != -EINVAL && result != -EOPNOTSUPP;
-}
-
-/* Flags are checked before the direction is looked at, so a read tells whether writes may carry
- * RWF_DSYNC (Linux 4.13). */
-static int probe_async(struct aio_volume *v)
-{
-	uint32_t block = v->volume.info.block_bytes;
-	struct aio_context *c;
-	struct iocb cb;
-	void *buf;
-	int err;
-
-	if (posix_memalign(&buf, BRP_MAX_BLOCK_BYTES, block))
-		return -ENOMEM;
-	err = aio_context_get(v->path, 1, &c);
-	if (!err) {
-		io_prep_pread(&cb, v->fd, buf, block, 0);
-		cb.aio_rw_flags = RWF_DSYNC;
-		v->has_dsync = is_known(run_one(c->ctx, &cb));
-		io_prep_fdsync(&cb, v->fd);
-		v->has_fdsync = is_known(run_one(c->ctx, &cb));
-		aio_context_retire(c);
-	}
-	free(buf);
-	return err;
-}
-
 int aio_probe(struct aio_volume *v, const struct bk_spec *spec)
 {
 	struct bk_info *info = &v->volume.info;
@@ -254,7 +211,7 @@ int aio_probe(struct aio_volume *v, const struct bk_spec *spec)
 		info->volume_flags |= BRP_VOL_READ_ONLY;
 		return 0;
 	}
-	err = probe_async(v);
+	err = v->engine->probe(v);
 	if (err < 0)
 		return err;
 	info->volume_flags |= BRP_VOL_WRITE_ZEROES;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What has no asynchronous interface in libaio: zeroing and discarding, and on old kernels
- * fdatasync() and synced writes. One thread per volume does them with plain system calls, in order
- * of arrival. A finished request goes onto its queue's list, and the queue's eventfd is signalled
- * as the kernel does for the others.
+ * What has no asynchronous interface: zeroing and discarding, on old kernels fdatasync() and synced
+ * writes, and what the kernel would not do asynchronously this time. One thread per volume does
+ * them with plain system calls, in order of arrival. A finished request goes onto its queue's list,
+ * and the queue's eventfd is signalled as the kernel does for the others.
  */
 #include "target/backend/aio.h"
 

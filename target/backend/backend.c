@@ -223,6 +223,13 @@ void bk_queue_destroy(struct bk_queue *q)
 	q->volume->ops->queue_destroy(q);
 }
 
+void bk_queue_use_memory(struct bk_queue *q, void *base, size_t bytes)
+{
+	assert(q->nr_in_flight == 0);
+	if (q->volume->ops->use_memory)
+		q->volume->ops->use_memory(q, base, bytes);
+}
+
 int bk_queue_fd(const struct bk_queue *q)
 {
 	return q->volume->ops->queue_fd ? q->volume->ops->queue_fd(q) : -1;

@@ -5,7 +5,7 @@
  * no locks. Asynchronous throughout: submit never waits for the device.
  *
  * 	bk_submit(q, r) ...      any number of requests, gathered
- * 	bk_flush(q)              hands them to the device together (one io_submit)
+ * 	bk_flush(q)              hands them to the device together (one system call)
  * 	bk_poll(q, done, max)    finished ones, in any order; those that finish inline show up here
  * too
  */
@@ -22,6 +22,13 @@
 struct bk_volume; /* one opened back end */
 struct bk_queue;  /* one connection's way into it */
 
+/* How devices and files are driven. */
+enum bk_engine {
+	BK_ENGINE_AUTO, /* io_uring if the kernel lets us, else libaio */
+	BK_ENGINE_AIO,
+	BK_ENGINE_URING,
+};
+
 /* What --dev says: PATH | ram:SIZE | null:SIZE, and options. Parsed by the caller. */
 struct bk_spec {
 	const char *path;     /* "/dev/nvme0n1", "/srv/disk.img", "ram:4G", "null:64G" */
@@ -31,6 +38,7 @@ struct bk_spec {
 	bool is_forced;        /* open although mounted or busy */
 	bool is_write_through; /* acknowledge only stable writes */
 	int numa_node;         /* ram: -1 = where the kernel likes */
+	enum bk_engine engine; /* devices and files */
 	const char *fault; /* fault back end around this one: its plan as text (see fault.h), NULL =
 			      none */
 	/* For the proof that the checks find lost writes: FLUSH and FUA are answered without having
@@ -103,6 +111,9 @@ void *bk_memory(struct bk_volume *v, size_t *ret_bytes);
 int bk_queue_create(struct bk_volume *v, unsigned int depth, struct bk_queue **ret_queue);
 /* No request is unfinished. NULL is fine. */
 void bk_queue_destroy(struct bk_queue *q);
+/* Most requests will have their buffers in here: a back end that can prepares it, so that they cost
+ * less. Once per queue, before the first request; it stays mapped until bk_queue_destroy(). */
+void bk_queue_use_memory(struct bk_queue *q, void *base, size_t bytes);
 /* Edge-triggered descriptor that signals finished requests; -1 when everything is inline. */
 int bk_queue_fd(const struct bk_queue *q);
 

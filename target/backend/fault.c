@@ -190,6 +190,11 @@ static int fault_queue_fd(const struct bk_queue *q)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+static void fault_use_memory(struct bk_queue *q, void *base, size_t bytes)
+{
+	bk_queue_use_memory(to_fault(q)->lower, base, bytes);
+}
+
 static void fault_queue_destroy(struct bk_queue *queue)
 {
 	struct fault_queue *q = to_fault(queue);
@@ -275,6 +280,7 @@ static const struct bk_ops fault_ops = {
 	.queue_create = fault_queue_create,
 	.queue_destroy = fault_queue_destroy,
 	.queue_fd = fault_queue_fd,
+	.use_memory = fault_use_memory,
 	.submit = fault_submit,
 	.flush = fault_flush,
 	.reap = fault_reap,

@@ -25,6 +25,8 @@ struct bk_ops {
 	void (*queue_destroy)(struct bk_queue *q); /* copes with a half-built one */
 	int (*queue_fd)(const struct bk_queue *q); /* may be NULL: everything is inline */
 
+	void (*use_memory)(struct bk_queue *q, void *base, size_t bytes); /* may be NULL */
+
 	/* Takes r and ends in bk_finish(), now or later. */
 	void (*submit)(struct bk_queue *q, struct bk_req *r);
 	void (*flush)(struct bk_queue *q); /* may be NULL */

@@ -124,7 +124,7 @@ launch_target() {
 	[ -z "$target_pid" ] || is_gone "$target_pid" || socket=$tmp/target-beside-$target_pid.sock
 	target_log=$tmp/target.log
 	: >"$target_log"
-	"$brp_target" --control "$socket" "$@" >"$target_log" 2>&1 &
+	"$brp_target" --control "$socket" ${BRP_TEST_IO_ENGINE:+--io-engine "$BRP_TEST_IO_ENGINE"} "$@" >"$target_log" 2>&1 &
 	target_pid=$!
 	wait_for 20 is_ready || bad "the target is not ready after 20 s"
 	is_gone "$target_pid" && bad "the target ended at once"

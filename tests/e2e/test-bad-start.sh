@@ -33,6 +33,7 @@ start 2 'dev' --threads 2
 start 2 'threads' --dev ram:16M --threads 0
 start 2 'threads' --dev ram:16M --threads 1x
 start 2 'io-mode' --dev ram:16M --io-mode sideways
+start 2 'io-engine' --dev ram:16M --io-engine steam
 start 2 'nosuch' --dev ram:16M --nosuch
 start 2 'stray' --dev ram:16M stray
 start 2 'listen' --dev ram:16M --listen nfs://127.0.0.1

@@ -11,6 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#ifdef HAVE_URING
+#include <liburing.h>
+#endif
+
 /* ---- wrapped calls --------------------------------------------------------------------------- */
 
 atomic_int nr_calls;
@@ -92,6 +96,96 @@ int __wrap_io_submit(io_context_t ctx, long n, struct iocb **cbs)
 		count_iocb(cbs[i]);
 	return r;
 }
+
+#ifdef HAVE_URING
+int register_error;
+int false_result;
+int probe_error;
+bool refuse_rings;
+atomic_int nr_fixed;
+
+static void count_sqe(const struct io_uring_sqe *sqe)
+{
+	bool is_write = sqe->opcode == IORING_OP_WRITE || sqe->opcode == IORING_OP_WRITE_FIXED;
+
+	if (sqe->opcode == IORING_OP_FSYNC && sqe->fsync_flags == IORING_FSYNC_DATASYNC)
+		atomic_fetch_add(&nr_fdsyncs, 1);
+	if (is_write)
+		atomic_fetch_add(sqe->rw_flags & RWF_DSYNC ? &nr_dsync_writes : &nr_plain_writes,
+				 1);
+	if (sqe->opcode == IORING_OP_READ_FIXED || sqe->opcode == IORING_OP_WRITE_FIXED)
+		atomic_fetch_add(&nr_fixed, 1);
+}
+
+static void falsify(struct io_uring *ring)
+{
+	struct io_uring_cqe *cqe;
+
+	cr_assert(io_uring_wait_cqe(ring, &cqe) == 0);
+	cqe->res = false_result;
+	false_result = 0;
+}
+
+int __real_io_uring_submit(struct io_uring *ring);
+int __wrap_io_uring_submit(struct io_uring *ring);
+int __wrap_io_uring_submit(struct io_uring *ring)
+{
+	int nr = atomic_fetch_add(&nr_submits, 1);
+	unsigned int at = *ring->sq.khead;
+	int r;
+
+	if (submit_eagain && nr % submit_eagain == 0)
+		return -EAGAIN;
+	if (submit_error) {
+		r = submit_error;
+		submit_error = 0;
+		return r;
+	}
+	r = __real_io_uring_submit(ring);
+	for (int i = 0; i < r; i++)
+		count_sqe(&ring->sq.sqes[(at + (unsigned int)i) & *ring->sq.kring_mask]);
+	if (false_result)
+		falsify(ring);
+	return r;
+}
+
+int __real_io_uring_queue_init(unsigned int n, struct io_uring *ring, unsigned int flags);
+int __wrap_io_uring_queue_init(unsigned int n, struct io_uring *ring, unsigned int flags);
+int __wrap_io_uring_queue_init(unsigned int n, struct io_uring *ring, unsigned int flags)
+{
+	if (refuse_setup || refuse_rings || should_fail())
+		return -ENOMEM;
+	return __real_io_uring_queue_init(n, ring, flags);
+}
+
+int __real_io_uring_queue_init_params(unsigned int n, struct io_uring *ring,
+				      struct io_uring_params *p);
+int __wrap_io_uring_queue_init_params(unsigned int n, struct io_uring *ring,
+				      struct io_uring_params *p);
+int __wrap_io_uring_queue_init_params(unsigned int n, struct io_uring *ring,
+				      struct io_uring_params *p)
+{
+	if (probe_error || should_fail())
+		return probe_error ? probe_error : -ENOMEM;
+	return __real_io_uring_queue_init_params(n, ring, p);
+}
+
+int __real_io_uring_register_eventfd(struct io_uring *ring, int fd);
+int __wrap_io_uring_register_eventfd(struct io_uring *ring, int fd);
+int __wrap_io_uring_register_eventfd(struct io_uring *ring, int fd)
+{
+	return should_fail() ? -ENOMEM : __real_io_uring_register_eventfd(ring, fd);
+}
+
+int __real_io_uring_register_buffers(struct io_uring *ring, const struct iovec *v, unsigned int n);
+int __wrap_io_uring_register_buffers(struct io_uring *ring, const struct iovec *v, unsigned int n);
+int __wrap_io_uring_register_buffers(struct io_uring *ring, const struct iovec *v, unsigned int n)
+{
+	if (register_error)
+		return register_error;
+	return should_fail() ? -ENOMEM : __real_io_uring_register_buffers(ring, v, n);
+}
+#endif
 
 int __real_eventfd(unsigned int n, int flags);
 int __wrap_eventfd(unsigned int n, int flags);
@@ -188,10 +282,42 @@ void make_file(const char *path, off_t bytes)
 	close(fd);
 }
 
+enum bk_engine engine_under_test(void)
+{
+	const char *name = getenv("BRP_TEST_IO_ENGINE");
+
+	return name && !strcmp(name, "uring") ? BK_ENGINE_URING : BK_ENGINE_AIO;
+}
+
+void only_for(enum bk_engine engine)
+{
+	if (engine_under_test() == engine)
+		return;
+	teardown();
+	cr_skip_test("not for this engine");
+}
+
+static void need_engine(void)
+{
+#ifdef HAVE_URING
+	struct io_uring ring;
+
+	if (!is_uring())
+		return;
+	if (__real_io_uring_queue_init(1, &ring, 0) < 0)
+		cr_skip_test("the kernel lets us have no io_uring");
+	io_uring_queue_exit(&ring);
+#else
+	if (is_uring())
+		cr_skip_test("built without liburing");
+#endif
+}
+
 void setup(void)
 {
 	int fd;
 
+	need_engine();
 	snprintf(dir, sizeof(dir), "backend-XXXXXX");
 	cr_assert(mkdtemp(dir));
 	snprintf(file, sizeof(file), "%s/disk.img", dir);

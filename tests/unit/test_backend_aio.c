@@ -89,6 +89,7 @@ Test(aio, random_no_kernel_memory, .init = setup, .fini = teardown)
 
 Test(aio, random_old_kernel, .init = setup, .fini = teardown)
 {
+	only_for(BK_ENGINE_AIO);
 	refuse_flags = true;
 	random_on(file, 2000);
 	cr_assert(nr_dsync_writes == 0 && nr_fdatasyncs > 0);

@@ -3,6 +3,7 @@
 #include "tests/unit/aio_rig.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -86,6 +87,36 @@ Test(aio, second_writer, .init = setup, .fini = teardown)
 	bk_close(v);
 	spec.is_forced = false;
 	cr_assert(open_result(&spec) == 0);
+}
+
+static void *close_soon(void *v)
+{
+	usleep(60000);
+	bk_close(v);
+	return NULL;
+}
+
+/* A predecessor that was killed may hold it until its last request has ended. */
+static void busy_for_a_moment(const char *path)
+{
+	struct bk_spec spec = spec_of(path);
+	struct bk_volume *v = must_open(&spec);
+	pthread_t t;
+
+	cr_assert(pthread_create(&t, NULL, close_soon, v) == 0);
+	cr_assert(open_result(&spec) == 0);
+	pthread_join(t, NULL);
+}
+
+Test(aio, file_busy_for_a_moment, .init = setup, .fini = teardown)
+{
+	busy_for_a_moment(file);
+}
+
+Test(aio, device_busy_for_a_moment, .init = setup, .fini = teardown)
+{
+	attach_loop("");
+	busy_for_a_moment(loop_dev);
 }
 
 Test(aio, busy_devices, .init = setup, .fini = teardown)

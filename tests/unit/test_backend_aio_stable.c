@@ -55,6 +55,7 @@ Test(aio, fua_without_kernel_support, .init = setup, .fini = teardown)
 	struct bk_queue *q;
 	char *buf = aligned(4096);
 
+	only_for(BK_ENGINE_AIO);
 	refuse_flags = true;
 	v = must_open(&spec);
 	q = must_queue(v, 8);
