@@ -70,6 +70,4 @@ VOLUMES_OF = ["local", "srp", "nvme-rdma", "nvme-tcp", "brp-rdma:fio", "brp-tcp:
 
 
 def volumes():
-    """Many volumes, a job on each; not so many of the block devices, each of which has a process of its own."""
-    return [(f"{c}:volumes", rw, "4k", VOLUMES_DEPTH, nr, MS) for c in VOLUMES_OF for rw in DIRECTIONS for nr in VOLUMES
-            if nr <= 8 or not c.endswith(":dev")]
+    return [(f"{c}:volumes", rw, "4k", VOLUMES_DEPTH, nr, 2 * MS) for c in VOLUMES_OF for rw in DIRECTIONS for nr in VOLUMES]
