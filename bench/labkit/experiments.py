@@ -22,12 +22,16 @@ def draw(args, body, name, title, series):
         body += [f"![{title}]({name}.svg)", ""]
 
 
+def measure(args, *what):
+    return vm.measure(args.build, what, args.boots, args.parallel)
+
+
 # ---- peers -------------------------------------------------------------------------------------
 
 
 def compare(args):
     cases = plans.quick() if args.quick else plans.compare(args.depths)
-    for about, rows in vm.measure(args.build, cases, args.boots):
+    for [(about, rows)] in measure(args, (cases, ())):
         write_comparison(args, about, rows)
 
 
@@ -96,12 +100,9 @@ def claims(rows, depths):
 
 
 def papers(args):
-    names = plans.PAPER_SCHEMES
-    settings = ["irqmode=2", f"completion_nsec={DEVICE_NS}"]
-    about, rows = vm.last(vm.measure(args.build, plans.papers(args.depths), args.boots, settings))
-    plain_cases = [(c, rw, "4k", 1, 1, plans.MS) for c in names for rw in plans.DIRECTIONS]
-    _, plain = vm.last(vm.measure(args.build, plain_cases, args.boots))
-    write_papers(args, about, rows, plain)
+    slow = ["irqmode=2", f"completion_nsec={DEVICE_NS}"]
+    for (about, rows), (_, plain) in measure(args, (plans.papers(args.depths), slow), (plans.papers([1]), ())):
+        write_papers(args, about, rows, plain)
 
 
 def write_papers(args, about, rows, plain):
@@ -109,8 +110,8 @@ def write_papers(args, about, rows, plain):
     body = latency_table(rows, plain)
     draw(args, body, "lab-papers", "4 KiB random write on a device of 12 us", report.iops_series(rows, "randwrite", names=names))
     body += claims(rows, args.depths)
-    body += PAPER_NOTES
-    write(args, "lab-papers", "The paper's experiment", about, rows, body + report.tables(rows, names), without_device=plain)
+    body += PAPER_NOTES + report.tables(rows, names)
+    write(args, "lab-papers", "The paper's experiment", about, rows, body, without_device=plain)
 
 
 # ---- merging -----------------------------------------------------------------------------------
@@ -136,7 +137,7 @@ def judge(rows, depths):
 
 
 def merging(args):
-    for about, rows in vm.measure(args.build, plans.merging(args.depths), args.boots):
+    for [(about, rows)] in measure(args, (plans.merging(args.depths), ())):
         write_merging(args, about, rows)
 
 
@@ -152,7 +153,7 @@ def write_merging(args, about, rows):
 
 
 def volumes(args):
-    for about, rows in vm.measure(args.build, plans.volumes(), args.boots):
+    for [(about, rows)] in measure(args, (plans.volumes(), ())):
         write_volumes(args, about, rows)
 
 

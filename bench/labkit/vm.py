@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Measurements in the deterministic VM: one processor on which every instruction takes a nanosecond, soft-RoCE, MTU 9000."""
 
+import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
+import time
 
 from labkit import common
 
@@ -39,23 +42,43 @@ def memory(cases):
     return "6G" if any(case[0].endswith(":volumes") for case in cases) else "3G"
 
 
-def boot(build, cases, settings, out):
-    """Runs the cases in one boot; their output is in `out` afterwards."""
-    with open(os.path.join(out, "plan"), "w", encoding="ascii") as f:
-        for number, case in enumerate(cases):
-            print(number, *case, file=f)
-    argv = ["nice", "-n", "5", os.path.join(common.REPO, "tests/rdma/vm-run"), "--deterministic", "--mem", memory(cases),
-            "--time", str(300 + SECONDS_PER_CASE * len(cases)), "--out", out]
-    for path in [*programs(build), *(os.path.join(common.REPO, part) for part in GUEST_PARTS)]:
-        argv += ["--add", path]
-    done = subprocess.run([*argv, "--", GUEST, build, "/out/plan", "/out", *settings], cwd=common.REPO, text=True,
-                          stdout=subprocess.PIPE, check=False)
-    for line in done.stdout.splitlines():
-        common.say(line)
-    if done.returncode == 77:
-        common.die("there can be no VM here, see above")
-    if done.returncode:
-        common.say(f"the VM ended with status {done.returncode}")
+class Boot:
+    """A VM that works off the cases of a plan since start(); their output is in .out once it ended."""
+
+    def __init__(self, build, plan, cases, settings):
+        self.build, self.plan, self.cases, self.settings = build, plan, cases, settings
+        self.out = self.proc = None
+
+    def start(self):
+        self.out = tempfile.mkdtemp(prefix="brp-lab.")
+        with open(os.path.join(self.out, "plan"), "w", encoding="ascii") as f:
+            for number, case in enumerate(self.cases):
+                print(number, *case, file=f)
+        argv = ["nice", "-n", "5", os.path.join(common.REPO, "tests/rdma/vm-run"), "--deterministic",
+                "--mem", memory(self.cases), "--time", str(300 + SECONDS_PER_CASE * len(self.cases)), "--out", self.out]
+        for path in [*programs(self.build), *(os.path.join(common.REPO, part) for part in GUEST_PARTS)]:
+            argv += ["--add", path]
+        self.proc = subprocess.Popen([*argv, "--", GUEST, self.build, "/out/plan", "/out", *self.settings],
+                                     cwd=common.REPO, stdout=sys.stderr)
+
+    def finish(self, results):
+        """Waits for the end, adds what was measured to `results` and returns what the guest says of itself."""
+        status = self.proc.wait()
+        if status == 77:
+            common.die("there can be no VM here, see above")
+        if status:
+            common.say(f"the VM ended with status {status}")
+        facts = guest_facts(self.out)
+        collect(self.cases, self.out, results)
+        return facts
+
+    def clean_up(self):
+        """Also of one that runs still, or was never started."""
+        if self.proc and self.proc.poll() is None:
+            self.proc.terminate()
+            self.proc.wait()
+        if self.out:
+            shutil.rmtree(self.out, ignore_errors=True)
 
 
 def collect(cases, out, results):
@@ -79,27 +102,40 @@ def guest_facts(out):
         common.die("the VM did not get as far as to measure anything")
 
 
-def measure(build, cases, boots, settings=()):
-    """After each boot: the circumstances, and rows of what a case is with medians over the boots so far. Cases that could not be
-    run are left out, and were said."""
+def one_that_ended(running):
+    while True:
+        for vm in running:
+            if vm.proc.poll() is not None:
+                return vm
+        time.sleep(0.2)
+
+
+def measure(build, plans, boots, parallel):
+    """plans: [(cases, settings of null_blk)], the longest first, each for `boots` VMs, of which `parallel` run at a time. Each time
+    that every plan has come through one more, and at the end: per plan the circumstances, and rows of what a case is with
+    medians over its boots so far. Cases that could not be run are left out, and were said."""
     circumstances = common.circumstances()  # as they were at the start
-    results = {}
-    for i in range(boots):
-        common.say(f"boot {i + 1} of {boots}: {len(cases)} cases")
-        out = tempfile.mkdtemp(prefix="brp-lab.")
-        try:
-            boot(build, cases, settings, out)
-            facts = guest_facts(out)
-            collect(cases, out, results)
-        finally:
-            shutil.rmtree(out, ignore_errors=True)
-        yield {**circumstances, "rig": RIG, "guest_kernel": facts[0], "boots": i + 1,
-               "null_blk": " ".join(settings) or "memory backed, inline"}, make_rows(cases, results)
-
-
-def last(measurements):
-    *_, ret = measurements
-    return ret
+    results, nr_done = [{} for _ in plans], [0] * len(plans)
+    waiting = [Boot(build, i, *plan) for _ in range(boots) for i, plan in enumerate(plans)]
+    running, nr_told, nr_all = [], 0, len(waiting)
+    with contextlib.ExitStack() as stack:
+        while waiting or running:
+            while waiting and len(running) < parallel:
+                vm = waiting.pop(0)
+                stack.callback(vm.clean_up)
+                vm.start()
+                running.append(vm)
+                common.say(f"boot {nr_all - len(waiting)} of {nr_all}: {len(vm.cases)} cases")
+            vm = one_that_ended(running)
+            running.remove(vm)
+            facts = vm.finish(results[vm.plan])
+            vm.clean_up()
+            nr_done[vm.plan] += 1
+            if min(nr_done) > nr_told or not (waiting or running):
+                nr_told = min(nr_done)
+                yield [({**circumstances, "rig": RIG, "guest_kernel": facts[0], "boots": nr,
+                         "null_blk": " ".join(settings) or "memory backed, inline"}, make_rows(cases, found))
+                       for (cases, settings), nr, found in zip(plans, nr_done, results)]
 
 
 def make_rows(cases, results):
