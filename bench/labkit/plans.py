@@ -56,6 +56,15 @@ def papers(depths):
     return cases + [(c, "randwrite", "4k", depth, 1, MS) for c in PAPER_SCHEMES for depth in depths if depth > 1]
 
 
+LIMITED = {c: PAPER_SCHEMES[c] for c in ("local", "brp-tcp", "brp-tcp:serial:merge=off", "brp-rdma", "brp-rdma:serial:merge=off")}
+LIMITED_DEPTHS = [1, 2, 4, 8, 16, 32]
+
+
+def limited():
+    """On a device that is slower than this rig's one processor."""
+    return [(c, rw, "4k", depth, 1, MS) for c in LIMITED for rw in DIRECTIONS for depth in LIMITED_DEPTHS]
+
+
 MERGE_MODES = ["off", "always", "adaptive"]
 
 
