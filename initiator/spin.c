@@ -3,8 +3,13 @@
  * Spinning (poll_us = -1): where answers come within a few microseconds, sleeping and being woken
  * would be most of a wait. So a wait spins for about twice what spinning took on average. When it
  * was in vain a few times, or takes long, spinning pauses, for longer and longer, and is then tried
- * again. What a sleep took says nothing: most of it can be the waking. Nothing on the wire, or one
- * CPU only (the peer may need it): no spinning.
+ * again. What a sleep took says nothing: most of it can be the waking. Nothing on the wire: no
+ * spinning.
+ *
+ * With one CPU the answer may need it too: the target on the same machine, the kernel's threads
+ * that work for the adapter. So each look in vain gives way to them, and only what the looks
+ * themselves took counts. Somebody who computes for long takes the whole of his time slice then,
+ * which a thread that was woken would not wait for: that ends spinning for a while at once.
  */
 #include "initiator/internal.h"
 
@@ -17,6 +22,9 @@
 #define SPIN_MAX_MISSES 8u  /* in a row */
 #define SPIN_MIN_PAUSE  64u /* waits */
 #define SPIN_MAX_PAUSE  4096u
+
+#define LOOK_NS   (1 * NS_PER_US) /* a look and giving way; the rest is others' */
+#define HOGGED_NS NS_PER_MS       /* gave way to somebody who does not do the same */
 
 static bool has_one_cpu(void)
 {
@@ -38,7 +46,7 @@ uint64_t ini_spin_budget(struct brp_queue *q)
 
 	if (poll_us >= 0)
 		return (uint64_t)poll_us * NS_PER_US;
-	if (q->on_wire == 0 || has_one_cpu())
+	if (q->on_wire == 0)
 		return 0;
 	if (s->pause > 0) {
 		s->pause--;
@@ -56,14 +64,14 @@ static void stop_spinning(struct ini_spin *s)
 	s->ewma_ns = 0;
 }
 
-void ini_spin_learn(struct ini_spin *s, uint64_t waited_ns, bool has_slept)
+void ini_spin_learn(struct ini_spin *s, uint64_t spun_ns, bool has_slept)
 {
 	if (has_slept) {
 		if (++s->misses >= SPIN_MAX_MISSES)
 			stop_spinning(s);
 		return;
 	}
-	s->ewma_ns = s->ewma_ns ? (7 * s->ewma_ns + waited_ns) / 8 : waited_ns;
+	s->ewma_ns = s->ewma_ns ? (7 * s->ewma_ns + spun_ns) / 8 : spun_ns;
 	s->misses = 0;
 	if (s->tries < SPIN_TRIES)
 		s->tries++;
@@ -71,4 +79,59 @@ void ini_spin_learn(struct ini_spin *s, uint64_t waited_ns, bool has_slept)
 		stop_spinning(s);
 	else if (s->next_pause > SPIN_MIN_PAUSE)
 		s->next_pause--; /* it pays: believe in it again, slowly */
+}
+
+/* ---- looking --------------------------------------------------------------------------------- */
+
+static void pause_cpu(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+void ini_spin_relax(void)
+{
+	if (has_one_cpu())
+		sched_yield();
+	else
+		pause_cpu();
+}
+
+/* Adds to *own_ns what a look that began at since_ns took of us; returns the time. */
+static uint64_t account(struct ini_spin *s, uint64_t since_ns, uint64_t *own_ns)
+{
+	uint64_t now = now_ns();
+	uint64_t took_ns = now - since_ns;
+
+	if (!has_one_cpu()) {
+		*own_ns += took_ns;
+		return now;
+	}
+	*own_ns += MIN(took_ns, LOOK_NS);
+	if (took_ns > HOGGED_NS) {
+		stop_spinning(s);
+		*own_ns += SPIN_MAX_NS;
+	}
+	return now;
+}
+
+uint64_t ini_spin(struct brp_queue *q, uint64_t now, uint64_t budget_ns, uint64_t end_ns,
+		  bool (*has_other)(void *arg), void *arg)
+{
+	uint64_t before = q->nr_called;
+	uint64_t own_ns = 0;
+	bool is_over;
+
+	do {
+		int n = ini_wait_pass(q);
+
+		is_over = q->nr_called != before || !q->is_up || (has_other && has_other(arg));
+		if (n <= 0 && !is_over)
+			ini_spin_relax();
+		now = account(&q->spin, now, &own_ns);
+	} while (!is_over && own_ns < budget_ns && now < end_ns);
+	return own_ns;
 }

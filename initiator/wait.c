@@ -320,20 +320,11 @@ void brp_kick(struct brp_queue *q)
 
 /* ---- wait ------------------------------------------------------------------------------------ */
 
-static void relax(void)
-{
-#if defined(__x86_64__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ volatile("yield");
-#endif
-}
-
 struct waiter {
 	uint64_t before; /* nr_called at its beginning */
 	uint64_t start_ns;
 	uint64_t end_ns;
-	uint64_t spin_end_ns;
+	uint64_t spun_ns; /* our own part of it */
 	bool has_slept;
 	bool is_interrupted;
 };
@@ -348,7 +339,7 @@ static void spin(struct brp_queue *q, const struct waiter *w, uint64_t until_ns)
 {
 	do {
 		if (ini_wait_pass(q) <= 0)
-			relax();
+			ini_spin_relax();
 	} while (!is_over(q, w) && now_ns() < until_ns);
 }
 
@@ -382,7 +373,7 @@ static int wait_long(struct brp_queue *q, struct waiter *w, int timeout_ms)
 	w->start_ns = now;
 	w->end_ns = timeout_ms < 0 ? INI_FOREVER : now + (uint64_t)timeout_ms * NS_PER_MS;
 	if (budget > 0 && q->on_wire > 0)
-		spin(q, w, MIN(now + budget, w->end_ns));
+		w->spun_ns = ini_spin(q, now, budget, w->end_ns, NULL, NULL);
 	while (!is_over(q, w) && !w->is_interrupted) {
 		uint64_t before = now;
 		uint64_t next = run_timers(q, &now);
@@ -398,7 +389,7 @@ static int wait_long(struct brp_queue *q, struct waiter *w, int timeout_ms)
 			wait_asleep(q, w, until == INI_FOREVER ? until : until - MIN(now, until));
 	}
 	if (budget > 0 && q->session->opt.poll_us < 0 && q->nr_called != w->before)
-		ini_spin_learn(&q->spin, now_ns() - w->start_ns, w->has_slept);
+		ini_spin_learn(&q->spin, w->spun_ns, w->has_slept);
 	return called_since(q, w->before);
 }
 
