@@ -129,6 +129,14 @@ int brp_drain(struct brp_queue *q, bool is_rare)
 	return 0;
 }
 
+int brp_spin(struct brp_queue *q, bool (*has_other)(void *arg), void *arg)
+{
+	(void)q;
+	(void)has_other;
+	(void)arg;
+	return -EAGAIN;
+}
+
 void brp_queue_fds(struct brp_queue *q, struct brp_queue_fds *ret_fds)
 {
 	*ret_fds = (struct brp_queue_fds){.rare = q->fd, .data = -1};

@@ -13,6 +13,7 @@
  */
 #include "initiator/internal.h"
 
+#include <errno.h>
 #include <sched.h>
 
 #define SPIN_WORTH_NS   (25 * NS_PER_US) /* go on spinning only when it mostly takes less */
@@ -134,4 +135,28 @@ uint64_t ini_spin(struct brp_queue *q, uint64_t now, uint64_t budget_ns, uint64_
 		now = account(&q->spin, now, &own_ns);
 	} while (!is_over && own_ns < budget_ns && now < end_ns);
 	return own_ns;
+}
+
+/* A look at a stream is a system call, and its descriptor wakes the loop all the same. */
+static bool pays(const struct brp_queue *q)
+{
+	if (!q->is_up || q->on_wire == 0)
+		return false;
+	return q->session->opt.poll_us >= 0 || !fabric_conn_is_stream(q->conn->fabric);
+}
+
+int brp_spin(struct brp_queue *q, bool (*has_other)(void *arg), void *arg)
+{
+	uint64_t before = q->nr_called;
+	uint64_t budget_ns, own_ns;
+
+	if (q->is_polling)
+		return -EDEADLK;
+	budget_ns = pays(q) ? ini_spin_budget(q) : 0;
+	if (budget_ns == 0)
+		return -EAGAIN;
+	own_ns = ini_spin(q, now_ns(), budget_ns, INI_FOREVER, has_other, arg);
+	if (q->session->opt.poll_us < 0 && (q->nr_called != before || own_ns >= budget_ns))
+		ini_spin_learn(&q->spin, own_ns, q->nr_called == before);
+	return (int)(q->nr_called - before);
 }

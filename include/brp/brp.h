@@ -304,8 +304,8 @@ BRP_API int brp_queue_fd(struct brp_queue *q);
 /*
  * For event loops that are told of every new event, not of a state (EPOLLET, io_uring's multishot
  * poll): the descriptors themselves, which wake up faster than the one that stands for them, and
- * with fewer system calls. From the first call on the queue is used with brp_submit(), brp_kick()
- * and brp_drain() only.
+ * with fewer system calls. From the first call on the queue is used with brp_submit(), brp_kick(),
+ * brp_drain() and brp_spin() only.
  */
 struct brp_queue_fds {
 	int rare; /* time, the connection's state, the end; never changes */
@@ -324,6 +324,15 @@ BRP_API void brp_queue_fds(struct brp_queue *q, struct brp_queue_fds *ret_fds);
  * sleeping; a negative errno as from brp_poll().
  */
 BRP_API int brp_drain(struct brp_queue *q, bool is_rare);
+
+/*
+ * Such a loop may look for completions before it sleeps, for as long as brp_options.poll_us says;
+ * has_other(arg), called between looks, ends that because the loop has something else to do.
+ * Returns how many requests completed; -EAGAIN: it would not pay now, there was no look. After any
+ * look brp_drain() must have said 0 before the loop may sleep; with nothing in flight it may sleep
+ * for a moment without, for all that is late then are news of the connection.
+ */
+BRP_API int brp_spin(struct brp_queue *q, bool (*has_other)(void *arg), void *arg);
 
 /* Requests submitted and not completed. */
 BRP_API unsigned int brp_queue_in_flight(const struct brp_queue *q);

@@ -108,6 +108,7 @@ struct ublk_queue {
 	unsigned int nr_waiting;
 	unsigned int nr_gone;     /* tags the kernel took back for good */
 	struct brp_queue_fds fds; /* watched */
+	bool is_dry;              /* brp_drain() was the last to look: it may sleep */
 	bool is_brp_ready;        /* brp_drain() is due */
 	bool is_rare_ready;       /* and fds.rare had an event */
 	bool is_batch;            /* several requests came together: brp_kick() sends them */

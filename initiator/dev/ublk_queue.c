@@ -12,6 +12,11 @@
  * brp_kick(), so what the kernel gave together travels together; everything one brp_drain()
  * completed is committed by the io_uring_enter() that sleeps.
  *
+ * Where answers come soon it looks for them instead of sleeping (brp_spin()), and once all are
+ * there it only naps: being told of the target's next word costs system calls, and with a request
+ * due any moment there will be none. One request at a time then costs one io_uring_enter() and what
+ * sends it.
+ *
  * Data: the kernel copies between the pages of its request and the tag's part of our region, which
  * is registered with libbrp as a whole: between there and the wire nothing is copied. A tag's part
  * is the kernel's from FETCH or COMMIT to the CQE and ours in between.
@@ -36,6 +41,8 @@
 #define UNWATCH_DATA (UINT64_C(3) << 32)
 #define KIND_MASK    (UINT64_MAX << 32)
 #define NR_POLLS     4u /* entries: two of them, a new one, the end of an old one */
+
+#define NAP_NS NS_PER_MS
 
 static unsigned int depth_of(const struct ublk_queue *q)
 {
@@ -175,6 +182,7 @@ static void serve_brp(struct ublk_queue *q)
 		submit_waiting(q);
 	} while (r > 0);
 	q->is_brp_ready = false;
+	q->is_dry = true;
 	follow_fds(q);
 }
 
@@ -203,8 +211,9 @@ static void handle_poll(struct ublk_queue *q, const struct io_uring_cqe *cqe)
 
 	if (cqe->user_data == UNWATCH_DATA)
 		return;
-	q->is_brp_ready = true;
 	q->is_rare_ready |= cqe->user_data == WATCH_RARE;
+	/* What has come after a look will be looked for before the next sleep. */
+	q->is_brp_ready |= q->is_dry || q->is_rare_ready;
 	if (is_over && cqe->user_data == WATCH_RARE)
 		watch(q, q->fds.rare, WATCH_RARE);
 	else if (is_over && cqe->user_data == (WATCH_DATA | q->fds.change))
@@ -236,6 +245,59 @@ static void handle_ring(struct ublk_queue *q)
 	q->is_batch = false;
 }
 
+/* ---- waiting --------------------------------------------------------------------------------- */
+
+/* Completions, or the kernel's promise of some at the next call. */
+static bool has_requests(void *arg)
+{
+	struct ublk_queue *q = arg;
+
+	return io_uring_cq_ready(&q->ring) > 0 ||
+	       IO_URING_READ_ONCE(*q->ring.sq.kflags) & IORING_SQ_TASKRUN;
+}
+
+/* True: something completed while looking. */
+static bool spin(struct ublk_queue *q)
+{
+	int n = brp_spin(q->brp, has_requests, q);
+
+	if (n == -EAGAIN)
+		return false;
+	q->is_dry = false;
+	submit_waiting(q);
+	brp_kick(q->brp);
+	return n > 0;
+}
+
+/* Nothing is in flight. */
+static int nap(struct ublk_queue *q)
+{
+	struct __kernel_timespec ts = {.tv_nsec = NAP_NS};
+	struct io_uring_cqe *cqe;
+	int r = io_uring_submit_and_wait_timeout(&q->ring, &cqe, 1, &ts, NULL);
+
+	if (r != -ETIME)
+		return r;
+	q->is_brp_ready = true;
+	return 0;
+}
+
+/* Sends the commits, and sleeps unless there is something to do. */
+static int wait_for_work(struct ublk_queue *q)
+{
+	bool may_be_more = spin(q);
+
+	if (!q->is_dry && brp_queue_in_flight(q->brp) == 0)
+		return nap(q);
+	if (may_be_more || has_requests(q))
+		return io_uring_submit(&q->ring);
+	if (!q->is_dry) {
+		serve_brp(q);
+		brp_kick(q->brp);
+	}
+	return io_uring_submit_and_wait(&q->ring, 1);
+}
+
 /* Until the kernel has taken back every tag. */
 static void serve(struct ublk_queue *q)
 {
@@ -248,7 +310,7 @@ static void serve(struct ublk_queue *q)
 		brp_kick(q->brp); /* also what had waited for room */
 		if (q->nr_gone == depth_of(q))
 			return;
-		r = io_uring_submit_and_wait(&q->ring, 1);
+		r = wait_for_work(q);
 	}
 	log_error("%s: io_uring_enter: %s", q->dev->front.path, strerror(-r));
 }
@@ -267,7 +329,8 @@ static int open_ring(struct ublk_queue *q)
 	int r = -EINVAL;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(flags) && r == -EINVAL; i++)
-		r = io_uring_queue_init(depth_of(q) + NR_POLLS, &q->ring, flags[i]);
+		r = io_uring_queue_init(depth_of(q) + NR_POLLS, &q->ring,
+					flags[i] | IORING_SETUP_TASKRUN_FLAG);
 	if (r < 0)
 		return r;
 	(void)io_uring_register_ring_fd(&q->ring); /* saves a look-up per call; 5.18 */

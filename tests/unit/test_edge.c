@@ -233,3 +233,140 @@ Test(edge, a_merge_window_wakes_it)
 		cr_assert(turn(&l, WAIT_MS), "the window never ends");
 	loop_down(&l, &rig);
 }
+
+/* ---- brp_spin() ------------------------------------------------------------------------------ */
+
+#define LONG_US 10000000 /* nobody spins so long */
+
+static bool has_nothing(void *arg)
+{
+	(void)arg;
+	return false;
+}
+
+/* On the look after the third. */
+static bool has_something_soon(void *arg)
+{
+	unsigned int *looks = arg;
+
+	return ++*looks > 3;
+}
+
+static struct fake_rig spinning_rig(int poll_us)
+{
+	struct brp_options opt = BRP_OPTIONS_INIT;
+
+	opt.poll_us = poll_us;
+	fake_config.is_stream = false;
+	return fake_rig_up(&opt);
+}
+
+Test(edge, spinning_finds_answers_and_loses_no_later_one)
+{
+	struct fake_rig rig = spinning_rig(LONG_US);
+	struct loop l = loop_up(&rig);
+
+	for (int i = 0; i < 100; i++) {
+		struct fake_io io[2] = {0};
+
+		cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &io[0]), 0);
+		brp_kick(rig.q);
+		fake_respond_one(rig.c, last_tag(rig.c), 0);
+		cr_assert_eq(brp_spin(rig.q, has_nothing, NULL), 1);
+		cr_assert_eq(io[0].nr_done, 1);
+
+		cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &io[1]), 0);
+		brp_kick(rig.q);
+		drain(&l, false);
+		settle(&l);
+		fake_respond_one(rig.c, last_tag(rig.c), 0);
+		cr_assert(turn(&l, WAIT_MS), "not told after brp_drain()");
+		cr_assert_eq(io[1].nr_done, 1);
+		settle(&l);
+	}
+	loop_down(&l, &rig);
+}
+
+Test(edge, other_work_ends_spinning)
+{
+	struct fake_rig rig = spinning_rig(LONG_US);
+	struct loop l = loop_up(&rig);
+	struct fake_io io = {0};
+	unsigned int looks = 0;
+
+	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &io), 0);
+	brp_kick(rig.q);
+	cr_assert_eq(brp_spin(rig.q, has_something_soon, &looks), 0);
+	cr_assert_eq(looks, 4);
+	loop_down(&l, &rig);
+}
+
+Test(edge, a_lost_connection_ends_spinning)
+{
+	struct fake_rig rig = spinning_rig(LONG_US);
+	struct loop l = loop_up(&rig);
+	struct fake_io io = {0};
+
+	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &io), 0);
+	brp_kick(rig.q);
+	fake_deliver_closed(rig.c, -ECONNRESET);
+	cr_assert_eq(brp_spin(rig.q, has_nothing, NULL), 0);
+	cr_assert_eq(brp_spin(rig.q, has_nothing, NULL), -EAGAIN);
+	loop_down(&l, &rig);
+}
+
+/* Nothing on the wire; spinning switched off; a stream, whose looks are dear. */
+Test(edge, where_spinning_does_not_pay_there_is_none)
+{
+	struct fake_rig rig = spinning_rig(LONG_US);
+	struct loop l = loop_up(&rig);
+	struct fake_io io[2] = {0};
+
+	cr_assert_eq(brp_spin(rig.q, has_nothing, NULL), -EAGAIN);
+	loop_down(&l, &rig);
+
+	rig = spinning_rig(0);
+	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &io[0]), 0);
+	brp_kick(rig.q);
+	cr_assert_eq(brp_spin(rig.q, has_nothing, NULL), -EAGAIN);
+	fake_rig_down(&rig);
+
+	fake_config.is_stream = true;
+	rig = fake_rig_up(NULL);
+	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &io[1]), 0);
+	brp_kick(rig.q);
+	cr_assert_eq(brp_spin(rig.q, has_nothing, NULL), -EAGAIN);
+	fake_rig_down(&rig);
+}
+
+/* An adaptive queue gives up by itself, and after a few times does not even try. */
+Test(edge, spinning_in_vain_ends)
+{
+	struct fake_rig rig = spinning_rig(-1);
+	struct loop l = loop_up(&rig);
+	struct fake_io io = {0};
+	int tries = 0;
+
+	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &io), 0);
+	brp_kick(rig.q);
+	while (brp_spin(rig.q, has_nothing, NULL) == 0)
+		cr_assert_leq(++tries, 100, "it never learns");
+	cr_assert_gt(tries, 0);
+	loop_down(&l, &rig);
+}
+
+/* A wait without time looks all the same. */
+Test(edge, a_wait_of_no_time_looks)
+{
+	struct fake_rig rig = spinning_rig(-1);
+	struct fake_io io = {0};
+	int n = 0;
+
+	cr_assert_eq(fake_submit(&rig, BRP_READ, 0, 512, &io), 0);
+	brp_kick(rig.q);
+	fake_respond_one(rig.c, last_tag(rig.c), 0);
+	for (int i = 0; i < 100 && n == 0; i++)
+		n = brp_wait(rig.q, 0);
+	cr_assert_eq(n, 1);
+	fake_rig_down(&rig);
+}
