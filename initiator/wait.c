@@ -240,6 +240,7 @@ void ini_wait_update_timer(struct brp_queue *q)
 	set_timer(q, run_timers(q, &now));
 }
 
+/* Goes off at once: whoever looked before there was a timer looks again, and thus sets it. */
 static void make_timer(struct brp_queue *q)
 {
 	struct epoll_event ev = {.events = EPOLLIN};
@@ -248,6 +249,7 @@ static void make_timer(struct brp_queue *q)
 	ev.data.fd = q->timer_fd;
 	if (q->timer_fd >= 0)
 		epoll_ctl(q->epoll_fd, EPOLL_CTL_ADD, q->timer_fd, &ev);
+	set_timer(q, 0);
 }
 
 int brp_queue_fd(struct brp_queue *q)

@@ -625,6 +625,7 @@ device_test_idle() {
 	ms=$(($(run_ms_of "${rig_pids[d]}") - before))
 	wakes=$(($(wakes_of "${rig_pids[d]}") - wakes))
 	note "in 5 s: $ms ms of CPU time, $wakes times"
+	! grep 'cut off' "$target_log" || bad "the target took an idle initiator for a dead one"
 	((ms < most_ms && wakes < 60)) || bad "not idle: $ms ms of CPU time, $wakes times in 5 s"
 	stop_device d
 	stop_target

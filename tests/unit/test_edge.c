@@ -198,6 +198,29 @@ Test(edge, time_wakes_it)
 	loop_down(&l, &rig);
 }
 
+/* Nothing ever comes on the data descriptor, not even that it has room. */
+Test(edge, time_wakes_it_when_it_was_drained_before_the_loop_began)
+{
+	struct brp_options opt = quick_options();
+	struct fake_rig rig;
+	struct loop l;
+
+	opt.keepalive_ms = 20;
+	opt.ctrl_loss_tmo_ms = 0;
+	fake_config.login.keepalive_ms = 20;
+	rig = fake_rig_up(&opt);
+	l = (struct loop){.q = rig.q, .epoll_fd = epoll_create1(EPOLL_CLOEXEC), .fds.data = -1};
+	cr_assert(l.epoll_fd >= 0);
+	while (brp_drain(rig.q, true) > 0)
+		;
+	brp_queue_fds(rig.q, &l.fds);
+	watch(&l, l.fds.rare, RARE);
+	while (l.error == 0)
+		cr_assert(turn(&l, WAIT_MS), "silence is not noticed");
+	cr_assert_eq(l.error, -ETIMEDOUT);
+	loop_down(&l, &rig);
+}
+
 Test(edge, the_end_of_the_session_wakes_it)
 {
 	struct fake_rig rig = fake_rig_up(NULL);
