@@ -4,8 +4,8 @@
  *
  * New:        ADD_DEV, open /dev/ublkcN, SET_PARAMS, queues fetch, START_DEV.
  * Taken over: START_USER_RECOVERY, open, queues fetch, END_USER_RECOVERY.
- * The end:    STOP_DEV while the queues still serve (it waits for the I/O in flight), join, close
- *             /dev/ublkcN (DEL_DEV would wait for it), DEL_DEV.
+ * The end:    STOP_DEV while the queues still serve (it waits for the I/O in flight), join, unmap
+ *             and close /dev/ublkcN (DEL_DEV would wait for both), DEL_DEV.
  *
  * Take-over. When a server is killed, the kernel keeps the device, holds back new requests and,
  * with UBLK_F_USER_RECOVERY_REISSUE, gives those that were in flight to the next server once more.
@@ -312,6 +312,18 @@ static int take_over(struct ublk_dev *dev)
 
 /* ---- the operations -------------------------------------------------------------------------- */
 
+/* Whatever holds /dev/ublkcN open: the descriptor, and the mappings of the queues. */
+static void close_char_dev(struct ublk_dev *dev)
+{
+	for (unsigned int i = 0; dev->queues && i < dev->info.nr_hw_queues; i++)
+		ublk_queue_close(&dev->queues[i]);
+	free(dev->queues);
+	dev->queues = NULL;
+	if (dev->char_fd >= 0)
+		close(dev->char_fd);
+	dev->char_fd = -1;
+}
+
 static int remove_dev(struct ublk_dev *dev)
 {
 	int r, result;
@@ -322,9 +334,7 @@ static int remove_dev(struct ublk_dev *dev)
 		failed(dev, "STOP_DEV", result);
 	for (unsigned int i = 0; dev->queues && i < dev->info.nr_hw_queues; i++)
 		ublk_queue_join(&dev->queues[i]);
-	if (dev->char_fd >= 0)
-		close(dev->char_fd);
-	dev->char_fd = -1;
+	close_char_dev(dev);
 	r = ublk_ctrl_del(&dev->ctrl, dev->info.dev_id);
 	/* Somebody else was faster: it is gone, as it should be. */
 	if (r < 0 && r != -ENODEV)
@@ -344,11 +354,7 @@ static void ublk_destroy(struct front *f)
 {
 	struct ublk_dev *dev = dev_of(f);
 
-	for (unsigned int i = 0; dev->queues && i < dev->info.nr_hw_queues; i++)
-		ublk_queue_close(&dev->queues[i]);
-	free(dev->queues);
-	if (dev->char_fd >= 0)
-		close(dev->char_fd);
+	close_char_dev(dev);
 	ublk_ctrl_close(&dev->ctrl);
 	pthread_mutex_destroy(&dev->lock);
 	pthread_cond_destroy(&dev->changed);
