@@ -208,21 +208,22 @@ put_modules() {
 base_key() {
 	{
 		cat "${BASH_SOURCE[0]}" "$here/guest-init"
-		cat "$1/release"
+		cat "$1/release" "$1/lib/modules/$(<"$1/release")/modules.dep"
 		stat -c '%n %Y %s' /var/lib/dpkg/status
 	} | sha256sum | cut -c 1-16
 }
 
 make_base() {
-	local kernel=$1 file
+	local kernel=$1 name file
 
 	mkdir -p "$cache"
 	exec 9>"$cache/image.lock"
 	flock 9
-	file=$cache/base-$(<"$kernel/release")-$(base_key "$kernel").cpio
+	name=base-${kernel##*/kernel-}
+	file=$cache/$name-$(base_key "$kernel").cpio
 	if [ ! -f "$file" ]; then
 		say "making the VM's base image"
-		rm -f "$cache/base-$(<"$kernel/release")"-*
+		rm -f "$cache/$name"-????????????????.cpio*
 		stage
 		make_skeleton
 		put_programs

@@ -8,7 +8,9 @@
 #
 # The kernel comes from the backports suite of the mirror this machine uses
 # (6.12 on Debian 12: it has ublk), else from the mirror's normal suite.
-# BRP_KERNEL=backports or BRP_KERNEL=stock allows only the one.
+# BRP_KERNEL=backports or BRP_KERNEL=stock allows only the one.  The normal
+# suite's (6.1 on Debian 12) is built without ublk; BRP_KERNEL=stock-ublk adds
+# the driver, built from the very sources of that kernel that the suite has.
 # BRP_CACHE is where it is kept (default: build/cache); once there, no network
 # is needed.  Exit status 77: no kernel can be had here.
 
@@ -119,6 +121,32 @@ fetch() {
 	arrange "${image#linux-image-}" "$suite"
 }
 
+# add_ublk RELEASE: builds ublk_drv.ko for it.
+add_ublk() {
+	local release=$1 dir=$tmp/ublk image=linux-image-$1 version series packages deb headers
+
+	version=$(apt-cache "${apt_options[@]}" show "$image" | sed -n 's/^Version: //p' | head -n 1)
+	series=$(cut -d . -f 1,2 <<<"$release")
+	packages=("linux-headers-$release" "linux-headers-${release%-*}-common" "linux-kbuild-$series" "linux-source-$series")
+	mkdir -p "$dir/deb" "$dir/module"
+	say "fetching ${packages[*]}"
+	(cd "$dir/deb" && apt-get "${apt_options[@]}" download "${packages[@]/%/=$version}") >&2 || return 1
+	for deb in "$dir"/deb/*.deb; do
+		dpkg-deb -x "$deb" "$dir" || return 1
+	done
+	tar -xJf "$dir/usr/src/linux-source-$series.tar.xz" -C "$dir/module" --strip-components=3 \
+		"linux-source-$series/drivers/block/ublk_drv.c" || return 1
+	echo 'obj-m := ublk_drv.o' >"$dir/module/Makefile"
+	headers=$dir/usr/src/linux-headers-$release
+	# They expect to be installed.
+	sed -i "s|/usr/src/|$dir/usr/src/|" "$headers/Makefile" || return 1
+	make -C "$headers" "M=$dir/module" modules >&2 || return 1
+	mkdir -p "$tmp/kernel/lib/modules/$release/updates"
+	strip --strip-debug -o "$tmp/kernel/lib/modules/$release/updates/ublk_drv.ko" "$dir/module/ublk_drv.ko" || return 1
+	depmod -b "$tmp/kernel" "$release" || return 1
+	rm -rf "$dir"
+}
+
 # Keep the kernel and its modules, nothing else.
 arrange() {
 	local release=$1 suite=$2 modules
@@ -137,6 +165,10 @@ arrange() {
 	rm -rf "$tmp/unpacked"
 }
 
+has_ublk() {
+	[ -n "$(find "$tmp/kernel/lib" -name 'ublk_drv.ko*')" ]
+}
+
 fetch_any() {
 	local uri suite options
 
@@ -144,14 +176,16 @@ fetch_any() {
 		unavailable "no package archive is configured for this machine"
 	options=$(source_options "$options")
 
-	if [ "$choice" != stock ]; then
+	if [[ $choice != stock* ]]; then
 		fetch "$suite-backports" "$uri" "$options" && return
 		say "no kernel from $suite-backports"
 	fi
 	[ "$choice" != backports ] || unavailable "and BRP_KERNEL allows no other"
 	fetch "$suite" "$uri" "$options" ||
 		unavailable "no kernel from $suite either: is the mirror reachable?"
-	[ -n "$(find "$tmp/kernel/lib" -name 'ublk_drv.ko*')" ] ||
+	has_ublk || [ "$choice" != stock-ublk ] || add_ublk "$(<"$tmp/kernel/release")" ||
+		unavailable "ublk_drv for kernel $(<"$tmp/kernel/release") cannot be built here"
+	has_ublk ||
 		say "note: kernel $(cat "$tmp/kernel/release") has no ublk; tests of ublk will be skipped"
 }
 
