@@ -10,7 +10,7 @@
 make_file disk.img 64M
 start_target --dev "$file,name=disk,cache=writethrough"
 port=$target_port
-start_client load "$brp_ops" mixed "$target_uri/disk" --reconnect --seconds="$(scale 16)" --depth=64 --queues=3 \
+start_client load "$brp_ops" mixed "$target_uri/disk" --reconnect --seconds=$(($(scale 12) + 4)) --depth=64 --queues=3 \
 	--span=$((16 << 20)) --max-bytes=131072
 load_pid=$client_pid
 until_connected load
