@@ -13,6 +13,7 @@
 #include "common/json_line.h"
 #include "common/options.h"
 #include "common/strparse.h"
+#include "target/stale.h"
 
 #define PROGRAM         "brp-targetctl"
 #define MAX_REPLY_BYTES (256u << 20)
@@ -216,16 +217,21 @@ static json_t *build(const struct command *c, const struct request *r)
 
 /* ---- talking --------------------------------------------------------------------------------- */
 
+/* There also goes what killed targets have left. */
 static int set_default_path(struct sockaddr_un *addr)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	char dir[sizeof(addr->sun_path)];
 	int n;
 
 	if (geteuid() == 0)
-		n = snprintf(addr->sun_path, sizeof(addr->sun_path), "/run/brp/target.sock");
+		n = snprintf(dir, sizeof(dir), "/run/brp");
 	else
-		n = snprintf(addr->sun_path, sizeof(addr->sun_path), "%s/brp/target.sock",
-			     runtime ? runtime : "");
+		n = snprintf(dir, sizeof(dir), "%s/brp", runtime ? runtime : "");
+	if (n >= (int)sizeof(dir))
+		return -ENAMETOOLONG;
+	(void)stale_sweep(dir);
+	n = snprintf(addr->sun_path, sizeof(addr->sun_path), "%s/target.sock", dir);
 	return n < (int)sizeof(addr->sun_path) ? 0 : -ENAMETOOLONG;
 }
 

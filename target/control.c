@@ -15,6 +15,7 @@
 #include "common/json_line.h"
 #include "common/log.h"
 #include "target/commands.h"
+#include "target/stale.h"
 
 #define MAX_REQUEST_BYTES (64u << 10)
 #define REQUEST_MS        1000 /* for a client to say what it wants */
@@ -123,6 +124,10 @@ static int open_default(struct control *c)
 	int err = -ENOENT;
 
 	if (default_dir(dir, sizeof(dir))) {
+		unsigned int nr_stale = stale_sweep(dir);
+
+		if (nr_stale > 0)
+			log_info("%s: removed %u control sockets of killed targets", dir, nr_stale);
 		snprintf(path, sizeof(path), "%s/target.sock", dir);
 		set_path(c, path);
 		err = bind_locked(c);

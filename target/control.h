@@ -28,7 +28,8 @@ struct control_hooks {
 
 /*
  * path: an absolute path, "none", or NULL for the default place. There the socket of another target
- * is left alone: ours gets a name with our process id, and that is said. 0 with *ret_control NULL:
+ * is left alone: ours gets a name with our process id, and that is said; such sockets of killed
+ * targets are removed. 0 with *ret_control NULL:
  * none, or none possible in the default place (said). Otherwise an error of a path that was asked
  * for, logged.
  */

@@ -118,3 +118,42 @@ end_of "$target_pid" 15
 [ "$(<"$tmp/end-status")" = 0 ] || bad "status $(<"$tmp/end-status")"
 target_pid=
 [ ! -e "$control" ] || bad "the socket is still there"
+
+note "-- in the default place: a second target's socket goes when the third starts, or brp-targetctl asks"
+private_run() {
+	unshare -m bash -c 'mount -t tmpfs run /run && mkdir /run/brp && exec bash "$@"' - "$@"
+}
+cat >"$tmp/three.sh" <<'EOF'
+target=$1 ctl=$2 tmp=$3
+pids=()
+start() {
+	"$target" --dev ram:1M --listen tcp://127.0.0.1:0 >"$tmp/three-$1.log" 2>&1 &
+	pids+=($!)
+	for ((try = 0; try < 400; try++)); do
+		grep -q ': ready$' "$tmp/three-$1.log" && return
+		sleep 0.05
+	done
+	echo "target $1 is not ready"
+}
+kill_one() {
+	kill -KILL "${pids[$1]}"
+	wait "${pids[$1]}" 2>/dev/null
+}
+start 0
+start 1
+kill_one 1
+[ -S "/run/brp/target-${pids[1]}.sock" ] || echo "the killed one left nothing"
+start 2
+[ ! -e "/run/brp/target-${pids[1]}.sock" ] || echo "the third target removes nothing"
+kill_one 2
+"$ctl" status | grep -q "${pids[0]}" || echo "the first target does not answer"
+[ "$(echo /run/brp/*)" = /run/brp/target.sock ] || echo "brp-targetctl leaves $(echo /run/brp/*)"
+kill_one 0
+exit 0
+EOF
+if [ "$(id -u)" = 0 ] && private_run -c true 2>/dev/null; then
+	said=$(private_run "$tmp/three.sh" "$brp_target" "$brp_targetctl" "$tmp" 2>/dev/null) || bad "no /run of its own"
+	[ -z "$said" ] || bad "$said"
+else
+	note "cannot have a /run of its own here"
+fi
