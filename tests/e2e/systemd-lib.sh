@@ -143,8 +143,13 @@ start_manager() {
 	note "$(<"$tmp/version")"
 }
 
+is_active() {
+	[ "$(property "$1" ActiveState)" = active ]
+}
+
+# A target that reads its configuration again says RELOADING=1, and the state is "reloading" until it says READY=1: not always over when systemctl is.
 must() {
-	if ctl "$@" && [ "$(property "$2" ActiveState)" = active ]; then
+	if ctl "$@" && wait_for 10 is_active "$2"; then
 		return
 	fi
 	tail -n 20 "$tmp/journal.log"
