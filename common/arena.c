@@ -16,6 +16,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <numa.h>
+#include <numaif.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -58,6 +59,8 @@ static size_t page_bytes(void)
 /* Placement is an optimization: memory on another node is slower, not wrong. */
 static void place_on_node(void *base, size_t bytes, int node)
 {
+	struct bitmask *nodes;
+
 	if (node < 0)
 		return;
 	if (numa_available() < 0 || node > numa_max_node()) {
@@ -65,7 +68,13 @@ static void place_on_node(void *base, size_t bytes, int node)
 			    node);
 		return;
 	}
-	numa_tonode_memory(base, bytes, node);
+	/* numa_tonode_memory() would bind: a node that is full then kills us, however much the
+	 * others have. */
+	nodes = numa_allocate_nodemask();
+	numa_bitmask_setbit(nodes, (unsigned int)node);
+	if (mbind(base, bytes, MPOL_PREFERRED, nodes->maskp, nodes->size + 1, 0) < 0)
+		log_debug("memory on NUMA node %d: %s", node, strerror(errno));
+	numa_free_nodemask(nodes);
 }
 
 /* Huge pages need an address aligned to their size: maps more and gives back what sticks out. */
