@@ -42,7 +42,7 @@ modules=(
 	veth crc32_generic crc32-pclmul crc32c_generic crc32c-intel
 	ib_uverbs rdma_ucm rdma_rxe ib_umad
 	configfs null_blk brd loop ublk_drv nbd fuse
-	ext4 xfs sd_mod scsi_debug
+	ext4 xfs sd_mod scsi_debug virtio_blk
 	nvme-rdma nvmet-rdma nvme-tcp nvmet-tcp nvme-loop
 	ib_srp ib_srpt ib_iser ib_isert iscsi_tcp
 	target_core_mod target_core_iblock iscsi_target_mod
