@@ -324,8 +324,40 @@ static void close_char_dev(struct ublk_dev *dev)
 	dev->char_fd = -1;
 }
 
+/*
+ * Mounted, swapped to, part of another device. To be asked before STOP_DEV, and only where DEL_DEV
+ * would hang for that: opening waits for whoever else opens it, as STOP_DEV of such a kernel does.
+ */
+static bool is_held(const struct ublk_ctrl *c, unsigned int id)
+{
+	char path[32];
+	int fd;
+
+	if (!c->is_legacy)
+		return false;
+	snprintf(path, sizeof(path), "/dev/ublkb%u", id);
+	fd = open(path, O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	return fd < 0 && errno == EBUSY;
+}
+
+/* One that is held cannot be deleted on an old kernel: it is dead and done with all the same. */
+static int delete_dev(struct ublk_ctrl *c, unsigned int id, bool held)
+{
+	int r = ublk_ctrl_del(c, id, held);
+
+	if (r != -EBUSY || !held)
+		return r;
+	log_warning("/dev/ublkc%u stays, without a device behind it: /dev/ublkb%u was mounted or "
+		    "held, and this kernel cannot delete such a one",
+		    id, id);
+	return 0;
+}
+
 static int remove_dev(struct ublk_dev *dev)
 {
+	bool held = is_held(&dev->ctrl, dev->info.dev_id);
 	int r, result;
 
 	atomic_store(&dev->is_stopping, true);
@@ -335,7 +367,7 @@ static int remove_dev(struct ublk_dev *dev)
 	for (unsigned int i = 0; dev->queues && i < dev->info.nr_hw_queues; i++)
 		ublk_queue_join(&dev->queues[i]);
 	close_char_dev(dev);
-	r = ublk_ctrl_del(&dev->ctrl, dev->info.dev_id);
+	r = delete_dev(&dev->ctrl, dev->info.dev_id, held);
 	/* Somebody else was faster: it is gone, as it should be. */
 	if (r < 0 && r != -ENODEV)
 		result = failed(dev, "DEL_DEV", r);
@@ -406,12 +438,14 @@ static int ublk_cleanup(int id)
 {
 	struct ublk_ctrl c;
 	int r = ublk_ctrl_open(&c);
+	bool held;
 
 	if (r < 0)
 		return r;
+	held = is_held(&c, (unsigned int)id);
 	r = ublk_ctrl_stop(&c, (unsigned int)id);
 	if (r == 0)
-		r = ublk_ctrl_del(&c, (unsigned int)id);
+		r = delete_dev(&c, (unsigned int)id, held);
 	ublk_ctrl_close(&c);
 	return r;
 }

@@ -62,7 +62,9 @@ void ublk_ctrl_close(struct ublk_ctrl *c);
 
 /* All block until the kernel has done it; negative errno as the kernel gave it. */
 int ublk_ctrl_add(struct ublk_ctrl *c, struct ublksrv_ctrl_dev_info *info); /* in and out */
-int ublk_ctrl_del(struct ublk_ctrl *c, unsigned int id);
+/* is_held: somebody has the block device and will not close it soon. -EBUSY: so it cannot be
+ * deleted now; Linux 6.1 would wait, unkillable, and let nobody use the driver meanwhile. */
+int ublk_ctrl_del(struct ublk_ctrl *c, unsigned int id, bool is_held);
 int ublk_ctrl_start(struct ublk_ctrl *c, unsigned int id);
 int ublk_ctrl_stop(struct ublk_ctrl *c, unsigned int id);
 int ublk_ctrl_info(struct ublk_ctrl *c, unsigned int id, struct ublksrv_ctrl_dev_info *ret_info);

@@ -122,11 +122,13 @@ int ublk_ctrl_add(struct ublk_ctrl *c, struct ublksrv_ctrl_dev_info *info)
 }
 
 /* The plain DEL_DEV waits until the last user of the block device has closed it. */
-int ublk_ctrl_del(struct ublk_ctrl *c, unsigned int id)
+int ublk_ctrl_del(struct ublk_ctrl *c, unsigned int id, bool is_held)
 {
 	int r = c->is_legacy ? -EOPNOTSUPP : command(c, UBLK_NR_DEL_DEV_ASYNC, with_number(id, 0));
 
-	return r == -EOPNOTSUPP ? command(c, UBLK_CMD_DEL_DEV, with_number(id, 0)) : r;
+	if (r != -EOPNOTSUPP)
+		return r;
+	return is_held ? -EBUSY : command(c, UBLK_CMD_DEL_DEV, with_number(id, 0));
 }
 
 int ublk_ctrl_start(struct ublk_ctrl *c, unsigned int id)
