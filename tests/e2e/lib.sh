@@ -82,13 +82,11 @@ cannot() {
 	exit 77
 }
 
-# On a slow rig (an emulated CPU) do less: scale N gives N there divided by 8.
+# On a slow rig (an emulated CPU), or with slow programs, do less: scale N is a share of N there.
 scale() {
-	if [ "${BRP_TEST_SLOW-}" = yes ]; then
-		echo $(($1 / 8 > 0 ? $1 / 8 : 1))
-	else
-		echo "$1"
-	fi
+	local n=$(($1 / ${BRP_TEST_SHARE:-1}))
+
+	echo $((n > 0 ? n : 1))
 }
 
 # wait_for SECONDS COMMAND...: until it succeeds.
