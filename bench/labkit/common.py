@@ -36,10 +36,17 @@ def processor():
     return platform.machine()
 
 
+def commit():
+    """Results that were written do not make another program."""
+    name = first_line(["git", "-C", REPO, "describe", "--always"])
+    changed = first_line(["git", "-C", REPO, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs/results"])
+    return name + "-dirty" if name and changed else name
+
+
 def circumstances():
     return {
         "date": datetime.date.today().isoformat(),
-        "commit": first_line(["git", "-C", REPO, "describe", "--always", "--dirty"]),
+        "commit": commit(),
         "processor": processor(),
         "processors": os.cpu_count(),
         "kernel": platform.release(),
