@@ -426,7 +426,6 @@ uint64_t ini_stable_nr_unflushed(const struct brp_session *s);
 uint64_t ini_spin_budget(struct brp_queue *q); /* for how long this wait may spin, in ns */
 /* After a wait that spun. spun_ns: what it took us, if it was not in vain. */
 void ini_spin_learn(struct ini_spin *s, uint64_t spun_ns, bool has_slept);
-void ini_spin_relax(void); /* between two looks */
 /* Looks, from now on, until something completes, the connection is lost, has_other(arg) (may be
  * NULL), the looks have taken budget_ns, or end_ns. Returns what they have taken. */
 uint64_t ini_spin(struct brp_queue *q, uint64_t now, uint64_t budget_ns, uint64_t end_ns,

@@ -84,21 +84,17 @@ void ini_spin_learn(struct ini_spin *s, uint64_t spun_ns, bool has_slept)
 
 /* ---- looking --------------------------------------------------------------------------------- */
 
-static void pause_cpu(void)
+static void relax(void)
 {
+	if (has_one_cpu()) {
+		sched_yield();
+		return;
+	}
 #if defined(__x86_64__)
 	__builtin_ia32_pause();
 #elif defined(__aarch64__)
 	__asm__ volatile("yield");
 #endif
-}
-
-void ini_spin_relax(void)
-{
-	if (has_one_cpu())
-		sched_yield();
-	else
-		pause_cpu();
 }
 
 /* Adds to *own_ns what a look that began at since_ns took of us; returns the time. */
@@ -131,7 +127,7 @@ uint64_t ini_spin(struct brp_queue *q, uint64_t now, uint64_t budget_ns, uint64_
 
 		is_over = q->nr_called != before || !q->is_up || (has_other && has_other(arg));
 		if (n <= 0 && !is_over)
-			ini_spin_relax();
+			relax();
 		now = account(&q->spin, now, &own_ns);
 	} while (!is_over && own_ns < budget_ns && now < end_ns);
 	return own_ns;

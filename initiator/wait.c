@@ -336,22 +336,13 @@ static bool is_over(const struct brp_queue *q, const struct waiter *w)
 	return q->nr_called != w->before || ini_wait_is_gone(q);
 }
 
-/* Looks until something came or `until`. */
-static void spin(struct brp_queue *q, const struct waiter *w, uint64_t until_ns)
-{
-	do {
-		if (ini_wait_pass(q) <= 0)
-			ini_spin_relax();
-	} while (!is_over(q, w) && now_ns() < until_ns);
-}
-
 /* Gathers until the window is over. */
 static void wait_window(struct brp_queue *q, const struct waiter *w, uint64_t now)
 {
 	uint64_t window_end = q->merge.window_end_ns;
 
 	if (window_end <= now + WINDOW_SPIN_NS)
-		spin(q, w, MIN(window_end, w->end_ns));
+		ini_spin(q, now, INI_FOREVER, MIN(window_end, w->end_ns), NULL, NULL);
 	else if (ini_wait_arm(q))
 		ini_wait_sleep(q, MIN(window_end - now, w->end_ns - now));
 	ini_wait_pass(q);
