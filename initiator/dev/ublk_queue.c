@@ -265,7 +265,6 @@ static bool spin(struct ublk_queue *q)
 		return false;
 	q->is_dry = false;
 	submit_waiting(q);
-	brp_kick(q->brp);
 	return n > 0;
 }
 
