@@ -7,6 +7,13 @@
  * server (child) answers each with a fixed number of bytes. As many requests as --depth are under
  * way. Either end takes all that has arrived in one recv() and answers it with one send(): depth 1
  * is ping-pong, more is the batched limit. Contents are never looked at.
+ *
+ * With --span the server has a volume, so to say: that much memory, of which each request concerns
+ * a random page. The pages of a batch of reads are sent from where they are, by the same sendmsg()
+ * as the heads of their answers. The data of a write arrives behind the head that says where it
+ * belongs, so a server that takes a batch with one recv() copies it to its page. Less than this no
+ * storage target can do; without --span the same few pages are sent and received into for ever, and
+ * never leave the caches.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -25,6 +32,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/arena.h"
 #include "common/histogram.h"
 #include "common/options.h"
 #include "common/strparse.h"
@@ -33,7 +41,10 @@
 #define PROGRAM   "raw-tcp"
 #define MAX_DEPTH 4096u
 #define MAX_BYTES (1u << 20)
+#define MAX_SPAN  (1ull << 40)
 #define NO_CPU    UINT32_MAX
+#define PAGE      4096u
+#define SEND_IOV  1024u /* IOV_MAX of Linux */
 
 enum {
 	OPT_MODE = 1,
@@ -44,6 +55,7 @@ enum {
 	OPT_TIME,
 	OPT_REQUEST,
 	OPT_ANSWER,
+	OPT_SPAN,
 	OPT_OUTPUT,
 	OPT_HELP,
 };
@@ -58,6 +70,7 @@ static const struct option_spec specs[] = {
 	{"time", 't', "S", "seconds (default 3)", OPT_TIME},
 	{"request-bytes", 0, "N", "instead of what --rw says", OPT_REQUEST},
 	{"answer-bytes", 0, "N", "likewise", OPT_ANSWER},
+	{"span", 0, "SIZE", "the server reads and writes random pages of so much memory", OPT_SPAN},
 	{"output", 'o', "FORMAT", "text (default) or json", OPT_OUTPUT},
 	{"help", 'h', NULL, "print this text", OPT_HELP},
 };
@@ -71,6 +84,7 @@ struct config {
 	uint32_t seconds;
 	uint32_t request_bytes;
 	uint32_t answer_bytes;
+	uint64_t span_bytes; /* 0: none */
 	uint32_t server_cpu;
 	uint32_t client_cpu;
 };
@@ -85,6 +99,9 @@ struct end {
 	char *in;
 	char *out;
 	size_t in_part; /* of an item whose rest is still to come */
+	char *span;     /* server: the volume, or NULL */
+	uint64_t random;
+	struct iovec *iov; /* server with a volume: heads and pages of a batch of answers */
 };
 
 struct result {
@@ -96,6 +113,25 @@ struct result {
 };
 
 /* ---- one end ---------------------------------------------------------------------------- */
+
+/* Written to, so that the pages are there, and huge ones where the kernel has them. */
+static int span_init(struct end *e)
+{
+	uint64_t bytes = e->cfg->span_bytes;
+	void *base;
+	int r;
+
+	e->random = 1;
+	e->iov = calloc(2 * (size_t)e->cfg->depth, sizeof(*e->iov));
+	if (!e->iov)
+		return -ENOMEM;
+	r = arena_map_pages(bytes, -1, &base);
+	if (r < 0)
+		return r;
+	e->span = base;
+	memset(e->span, 3, bytes);
+	return 0;
+}
 
 static int end_init(struct end *e, const struct config *cfg, int fd, bool is_server)
 {
@@ -112,13 +148,16 @@ static int end_init(struct end *e, const struct config *cfg, int fd, bool is_ser
 	/* Pages that were never written are all the same page: the caches would look too good. */
 	memset(e->in, 1, (size_t)e->in_bytes * cfg->depth);
 	memset(e->out, 2, (size_t)e->out_bytes * cfg->depth);
-	return 0;
+	return is_server && cfg->span_bytes ? span_init(e) : 0;
 }
 
 static void end_finish(struct end *e)
 {
 	free(e->in);
 	free(e->out);
+	free(e->iov);
+	if (e->span)
+		arena_unmap_pages(e->span, e->cfg->span_bytes);
 }
 
 /* Items that are complete now, at least 1; 0 = the other end has closed. */
@@ -159,6 +198,61 @@ static int end_send(struct end *e, unsigned int nr)
 	return 0;
 }
 
+static int end_send_iov(struct end *e, struct iovec *iov, unsigned int nr)
+{
+	const int flags = MSG_NOSIGNAL | (e->cfg->is_spinning ? MSG_DONTWAIT : 0);
+	struct msghdr mh = {0};
+	ssize_t n;
+
+	while (nr > 0) {
+		mh.msg_iov = iov;
+		mh.msg_iovlen = MIN(nr, SEND_IOV);
+		n = sendmsg(e->fd, &mh, flags);
+		if (n < 0 && errno != EAGAIN && errno != EINTR)
+			return -errno;
+		for (; n > 0 && (size_t)n >= iov->iov_len; nr--)
+			n -= (ssize_t)iov++->iov_len;
+		if (n > 0) {
+			iov->iov_base = (char *)iov->iov_base + n;
+			iov->iov_len -= (size_t)n;
+		}
+	}
+	return 0;
+}
+
+/* xorshift64 */
+static char *random_page(struct end *e)
+{
+	e->random ^= e->random << 13;
+	e->random ^= e->random >> 7;
+	e->random ^= e->random << 17;
+	return e->span + e->random % (e->cfg->span_bytes / PAGE) * PAGE;
+}
+
+static int answer_reads(struct end *e, unsigned int nr)
+{
+	for (unsigned int i = 0; i < nr; i++) {
+		e->iov[2 * i] =
+			(struct iovec){e->out + (size_t)i * e->out_bytes, e->out_bytes - PAGE};
+		e->iov[2 * i + 1] = (struct iovec){random_page(e), PAGE};
+	}
+	return end_send_iov(e, e->iov, 2 * nr);
+}
+
+static int answer_writes(struct end *e, unsigned int nr)
+{
+	for (unsigned int i = 0; i < nr; i++)
+		memcpy(random_page(e), e->in + (size_t)(i + 1) * e->in_bytes - PAGE, PAGE);
+	return end_send(e, nr);
+}
+
+static int answer(struct end *e, unsigned int nr)
+{
+	if (!e->span)
+		return end_send(e, nr);
+	return e->cfg->is_write ? answer_writes(e, nr) : answer_reads(e, nr);
+}
+
 static int pin(uint32_t cpu)
 {
 	cpu_set_t set;
@@ -176,6 +270,20 @@ static int complain(const char *what, int r)
 	return 1;
 }
 
+static uint64_t cpu_ns(const struct rusage *ru)
+{
+	return ((uint64_t)ru->ru_utime.tv_sec + (uint64_t)ru->ru_stime.tv_sec) * NS_PER_S +
+	       ((uint64_t)ru->ru_utime.tv_usec + (uint64_t)ru->ru_stime.tv_usec) * NS_PER_US;
+}
+
+static uint64_t own_cpu_ns(void)
+{
+	struct rusage ru;
+
+	getrusage(RUSAGE_SELF, &ru);
+	return cpu_ns(&ru);
+}
+
 /* ---- server (child) --------------------------------------------------------------------- */
 
 static int accept_one(int listener)
@@ -187,6 +295,24 @@ static int accept_one(int listener)
 		return -errno;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	return fd;
+}
+
+/* What the server needed to get ready is no part of the measurement: it says when, and how much
+ * CPU time that took. */
+static int say_ready(int fd)
+{
+	uint64_t ns = own_cpu_ns();
+
+	return send(fd, &ns, sizeof(ns), MSG_NOSIGNAL) == sizeof(ns) ? 0 : -EPIPE;
+}
+
+static int wait_ready(int fd, uint64_t *ret_server_ns)
+{
+	ssize_t n = recv(fd, ret_server_ns, sizeof(*ret_server_ns), MSG_WAITALL);
+
+	if (n < 0)
+		return -errno;
+	return n == sizeof(*ret_server_ns) ? 0 : -ECONNRESET;
 }
 
 static int serve(const struct config *cfg, int listener)
@@ -202,12 +328,14 @@ static int serve(const struct config *cfg, int listener)
 	if (fd < 0)
 		return complain("accept", fd);
 	r = end_init(&e, cfg, fd, true);
+	if (r == 0)
+		r = say_ready(fd);
 	while (r >= 0) {
 		r = end_receive(&e);
 		if (r == 0 || r == -ECONNRESET)
 			break;
 		if (r > 0)
-			r = end_send(&e, (unsigned int)r);
+			r = answer(&e, (unsigned int)r);
 	}
 	end_finish(&e);
 	close(fd);
@@ -253,20 +381,6 @@ static int exchange(struct end *e, struct result *res)
 	return r;
 }
 
-static uint64_t cpu_ns(const struct rusage *ru)
-{
-	return ((uint64_t)ru->ru_utime.tv_sec + (uint64_t)ru->ru_stime.tv_sec) * NS_PER_S +
-	       ((uint64_t)ru->ru_utime.tv_usec + (uint64_t)ru->ru_stime.tv_usec) * NS_PER_US;
-}
-
-static uint64_t own_cpu_ns(void)
-{
-	struct rusage ru;
-
-	getrusage(RUSAGE_SELF, &ru);
-	return cpu_ns(&ru);
-}
-
 static int run_client(const struct config *cfg, const struct sockaddr_in *addr, struct result *res)
 {
 	const int one = 1;
@@ -284,6 +398,8 @@ static int run_client(const struct config *cfg, const struct sockaddr_in *addr, 
 	r = connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0 ? -errno : 0;
 	if (r == 0)
 		r = end_init(&e, cfg, fd, false);
+	if (r == 0)
+		r = wait_ready(fd, &res->server_cpu_ns);
 	before_ns = own_cpu_ns();
 	if (r == 0)
 		r = exchange(&e, res);
@@ -336,7 +452,7 @@ static int run(const struct config *cfg, struct result *res)
 		kill(pid, SIGKILL);
 	if (wait4(pid, &status, 0, &ru) < 0)
 		return complain("wait", -errno);
-	res->server_cpu_ns = cpu_ns(&ru);
+	res->server_cpu_ns = cpu_ns(&ru) - res->server_cpu_ns;
 	return r != 0 || status != 0;
 }
 
@@ -352,13 +468,13 @@ static void print_json(const struct config *cfg, const struct result *res)
 	const double ops = (double)res->ops;
 
 	printf("{\"rig\":\"raw-tcp\",\"mode\":\"%s\",\"wait\":\"%s\",\"rw\":\"%s\",\"iodepth\":%u,"
-	       "\"request_bytes\":%u,\"answer_bytes\":%u,\"iops\":%.0f,"
+	       "\"request_bytes\":%u,\"answer_bytes\":%u,\"span_bytes\":%llu,\"iops\":%.0f,"
 	       "\"lat_us\":{\"mean\":%.2f,\"p50\":%.2f,\"p99\":%.2f},"
 	       "\"cpu_us_per_op\":{\"client\":%.3f,\"server\":%.3f}}\n",
 	       cfg->is_batched ? "batched" : "pingpong", cfg->is_spinning ? "spin" : "block",
 	       cfg->is_write ? "write" : "read", cfg->depth, cfg->request_bytes, cfg->answer_bytes,
-	       ops * 1e9 / (double)res->wall_ns, histogram_mean(&res->hist) / 1e3,
-	       percentile_us(res, 0.5), percentile_us(res, 0.99),
+	       (unsigned long long)cfg->span_bytes, ops * 1e9 / (double)res->wall_ns,
+	       histogram_mean(&res->hist) / 1e3, percentile_us(res, 0.5), percentile_us(res, 0.99),
 	       (double)res->client_cpu_ns / ops / 1e3, (double)res->server_cpu_ns / ops / 1e3);
 }
 
@@ -370,6 +486,8 @@ static void print_text(const struct config *cfg, const struct result *res)
 	       cfg->is_batched ? "batched" : "ping-pong",
 	       cfg->is_spinning ? "spinning" : "blocking", cfg->is_write ? "write" : "read",
 	       cfg->depth, cfg->request_bytes, cfg->answer_bytes);
+	if (cfg->span_bytes)
+		printf("  pages of %.0f MiB\n", (double)cfg->span_bytes / (1 << 20));
 	printf("  %.0f ops/s; latency mean %.1f us, p50 %.1f, p99 %.1f\n",
 	       ops * 1e9 / (double)res->wall_ns, histogram_mean(&res->hist) / 1e3,
 	       percentile_us(res, 0.5), percentile_us(res, 0.99));
@@ -431,6 +549,8 @@ static int apply(struct config *cfg, int id, const char *value)
 		return parse_u32(value, 1, MAX_BYTES, &cfg->request_bytes);
 	case OPT_ANSWER:
 		return parse_u32(value, 1, MAX_BYTES, &cfg->answer_bytes);
+	case OPT_SPAN:
+		return parse_size(value, PAGE, MAX_SPAN, &cfg->span_bytes);
 	default:
 		return -EINVAL;
 	}
@@ -471,6 +591,10 @@ static int parse_command_line(int argc, char **argv, struct config *cfg)
 			return options_bad_value(&it, "not possible") + 1;
 	}
 	complete_config(cfg);
+	if (cfg->span_bytes && (cfg->is_write ? cfg->request_bytes : cfg->answer_bytes) < PAGE)
+		return options_usage_error(PROGRAM, "with --span an item holds a page of %u bytes",
+					   PAGE) +
+		       1;
 	return OPTIONS_END;
 }
 
