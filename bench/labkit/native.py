@@ -4,6 +4,8 @@
 4 KiB random I/O on a memory-backed volume, server on one core, client on another:
 
   raw blocking, spinning  the bytes alone: ping-pong at depth 1, else all there is in one recv/send
+  raw blocking, volume    the same, but out of and into random pages of memory as large as the volume,
+                          which are in no cache (depth above 1 only)
   nbdkit, nbdkit unix     nbdkit's memory plugin over TCP and a unix socket, fio with its nbd engine
   nbd-server, qemu-nbd, qemu-storage-daemon
                           a file in /dev/shm, likewise
@@ -31,7 +33,7 @@ import time
 from labkit import common, report
 from labkit.common import die, say
 
-RAW_BLOCK, RAW_SPIN, NBDKIT = "raw blocking", "raw spinning", "nbdkit"
+RAW_BLOCK, RAW_VOLUME, RAW_SPIN, NBDKIT = "raw blocking", "raw blocking, volume", "raw spinning", "nbdkit"
 POLL_US = 1000  # of the polling contenders: never sleeps between two requests
 MAX_TRIES = 3  # of a group, while time is stolen
 STEAL_SHARE = 0.002  # of the group's time on all cores that may be stolen: a tick of accounting
@@ -121,11 +123,8 @@ def stolen_seconds():
 
 
 class Raw:
-    def __init__(self, args, name, wait):
-        self.args, self.name, self.wait = args, name, wait
-
-    def can(self, _depth):
-        return True
+    def __init__(self, args, name, wait, options=(), depths=lambda _depth: True):
+        self.args, self.name, self.wait, self.options, self.can = args, name, wait, list(options), depths
 
     def measure(self, rw, depth):
         args = self.args
@@ -133,7 +132,7 @@ class Raw:
             args.tool("raw-tcp"), "--rw", rw, "--wait", self.wait, "--depth", str(depth),
             "--mode", "batched" if depth > 1 else "pingpong",
             "--cpus", f"{args.server_cpu},{args.client_cpu}",
-            "--time", str(args.time), "-o", "json"], args.time)
+            "--time", str(args.time), "-o", "json", *self.options], args.time)
         r = json.loads(out)
         return {
             "iops": r["iops"],
@@ -303,7 +302,8 @@ def contenders(args, stack):
     have_fio = shutil.which("fio") is not None
     poll = ["--poll-us", str(POLL_US)]
 
-    ret = [Raw(args, RAW_BLOCK, "block"), Raw(args, RAW_SPIN, "spin")]
+    ret = [Raw(args, RAW_BLOCK, "block"), Raw(args, RAW_VOLUME, "block", ["--span", args.size], is_more),
+           Raw(args, RAW_SPIN, "spin")]
     if have_fio:
         ret += nbd_peers(args, stack)
     else:
@@ -373,6 +373,7 @@ def summarise(groups, name):
            ("iops", "mean_us", "p99_us", "client_cpu_us", "server_cpu_us")}
     ret["iops_min"], ret["iops_max"] = min(column("iops")), max(column("iops"))
     ret["times_raw_blocking"] = ratio(groups, name, RAW_BLOCK)
+    ret["times_raw_volume"] = ratio(groups, name, RAW_VOLUME)
     ret["times_raw_spinning"] = ratio(groups, name, RAW_SPIN)
     ret["times_nbdkit"] = ratio(groups, name, NBDKIT)
     return ret
@@ -390,11 +391,11 @@ def tables(results):
     for (rw, depth), rows in results.items():
         lines += [f"## 4 KiB random {rw}, depth {depth}", "",
                   "| | kIOPS (min-max) | mean us | p99 us | CPU us per I/O: client + server "
-                  "| x raw blocking | x raw spinning | x nbdkit |", "|---|---|---|---|---|---|---|---|"]
+                  "| x raw blocking | x raw, volume | x raw spinning | x nbdkit |", "|---|---|---|---|---|---|---|---|---|"]
         for name, r in rows.items():
             lines.append(f"| {name} | {r['iops'] / 1e3:.1f} ({r['iops_min'] / 1e3:.1f}-{r['iops_max'] / 1e3:.1f}) "
                          f"| {r['mean_us']:.1f} | {r['p99_us']:.1f} | {r['client_cpu_us']:.2f} + {r['server_cpu_us']:.2f} "
-                         f"| {times(r['times_raw_blocking'])} | {times(r['times_raw_spinning'])} "
+                         f"| {times(r['times_raw_blocking'])} | {times(r['times_raw_volume'])} | {times(r['times_raw_spinning'])} "
                          f"| {times(r['times_nbdkit'])} |")
         lines.append("")
     return lines
