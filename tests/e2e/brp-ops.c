@@ -15,6 +15,7 @@ static const char usage[] =
 	"--read-only\n"
 	"           --no-discard --state=FILE --reconnect (a lost connection is made again)\n"
 	"           --session=N (a session UUID of that number)\n"
+	"           SIGTERM ends it as if the seconds were over\n"
 	"  check    read everything back that a run of mixed with --state acknowledged\n"
 	"  shapes   every operation with every size, one by one; --no-discard: null volume\n"
 	"  refused  what the library and the target must refuse; --read-only\n"

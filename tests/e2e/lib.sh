@@ -36,6 +36,7 @@ tmp=$(mktemp -d "${TMPDIR:-/tmp}/brp-e2e.XXXXXX")
 target_pid=
 target_log=
 children=()
+declare -A client_pids=()
 loops=()
 mounts=()
 
@@ -124,7 +125,7 @@ launch_target() {
 	: >"$target_log"
 	"$brp_target" --control "$socket" ${BRP_TEST_IO_ENGINE:+--io-engine "$BRP_TEST_IO_ENGINE"} "$@" >"$target_log" 2>&1 &
 	target_pid=$!
-	wait_for 20 is_ready || bad "the target is not ready after 20 s"
+	wait_for 60 is_ready || bad "the target is not ready after 60 s"
 	is_gone "$target_pid" && bad "the target ended at once"
 	target_port=$(sed -n 's/.*listening on .*:\([0-9]*\)$/\1/p' "$target_log" | head -n 1)
 	target_uri=$scheme://$BRP_TEST_ADDRESS:$target_port
@@ -149,13 +150,31 @@ has_events() {
 	[ "$(grep -c "^[0-9.]* $2: " "$tmp/$1.log")" -ge "$3" ]
 }
 
-is_connected() {
-	has_events "$1" connected 1 || is_gone "$client_pid"
+# has_come NAME EVENT N: or it never will.
+has_come() {
+	has_events "$@" || is_gone "${client_pids[$1]}"
 }
 
-# until_connected NAME: brp-ops mixed, just started. (Its caller sees whether it has ended instead.)
-until_connected() {
-	wait_for 30 is_connected "$1" || bad "$1 has not connected after 30 s"
+# until_event NAME EVENT N: it has come for the Nth time.
+until_event() {
+	wait_for 60 has_come "$@" && has_events "$@" && return
+	cat "$tmp/$1.log"
+	is_gone "${client_pids[$1]}" && bad "$1 has ended before '$2' $3"
+	bad "$1: no '$2' $3 after 60 s"
+}
+
+# start_mixed NAME VOLUME ARG...: brp-ops mixed, until end_mixed. I/O flows when this returns, and goes on.
+start_mixed() {
+	start_client "$1" "$brp_ops" mixed "$target_uri/$2" --seconds=3600 "${@:3}"
+	until_event "$1" flowing 1
+}
+
+# end_mixed NAME: no error, and all it wrote reads back.
+end_mixed() {
+	is_gone "${client_pids[$1]}" && { cat "$tmp/$1.log"; bad "$1 ended early"; }
+	kill -TERM "${client_pids[$1]}"
+	finish_client "$1" "${client_pids[$1]}" 60 0
+	grep mixed: "$tmp/$1.log"
 }
 
 # event_ms NAME EVENT: when it last printed this one, in ms of the day's clock.
@@ -183,7 +202,7 @@ end_of() {
 stop_target() {
 	check_fds
 	kill -TERM "$target_pid"
-	end_of "$target_pid" 15
+	end_of "$target_pid" 30
 	[ "$(<"$tmp/end-status")" = 0 ] || bad "SIGTERM: the target ended with status $(<"$tmp/end-status")"
 	target_pid=
 	if grep -E 'Assertion|Sanitizer|runtime error' "$target_log"; then
@@ -202,7 +221,7 @@ has_base_fds() {
 }
 
 check_fds() {
-	wait_for 10 has_base_fds ||
+	wait_for 30 has_base_fds ||
 		bad "the target has $(count_fds "$target_pid") descriptors, $base_fds before its clients came"
 }
 
@@ -238,6 +257,7 @@ start_client() {
 	: >"$tmp/$name.log" # of an earlier one nothing is to be read
 	"$@" >"$tmp/$name.log" 2>&1 &
 	client_pid=$!
+	client_pids[$name]=$client_pid
 	children+=("$client_pid")
 }
 

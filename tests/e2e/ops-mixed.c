@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,10 +183,12 @@ static void on_done(void *arg, int result)
 	m->nr_busy--;
 	m->nr_completed++;
 	m->progress_ms = ops_now_ms();
-	if (result)
+	if (result) {
 		book_failure(m, s, result);
-	else
-		book_success(m, s);
+		return;
+	}
+	ops_say_flowing();
+	book_success(m, s);
 }
 
 /*
@@ -193,9 +196,25 @@ static void on_done(void *arg, int result)
  * -----------------------------------------------------------------------------------------------------------
  */
 
+static volatile sig_atomic_t is_told_to_end;
+
+static void on_end(int sig)
+{
+	(void)sig;
+	is_told_to_end = true;
+}
+
+/* Until then the signal kills, as it should while nothing is connected. */
+static void end_when_told(void)
+{
+	struct sigaction sa = {.sa_handler = on_end, .sa_flags = SA_RESTART};
+
+	sigaction(SIGTERM, &sa, NULL);
+}
+
 static bool is_finished(const struct mix *m)
 {
-	if (m->is_lost || m->is_wrong)
+	if (m->is_lost || m->is_wrong || is_told_to_end)
 		return true;
 	return m->o->seconds ? ops_now_ms() >= m->end_ms : m->nr_submitted >= m->o->requests;
 }
@@ -287,6 +306,7 @@ static void guard(const struct mix *m)
 
 static void run_mix(struct mix *m)
 {
+	end_when_told();
 	m->progress_ms = ops_now_ms();
 	m->end_ms = m->progress_ms + m->o->seconds * 1000ull;
 	while (!is_finished(m) || m->nr_busy) {

@@ -56,6 +56,15 @@ void ops_say(const char *event, const char *text)
 	fflush(stdout);
 }
 
+static bool is_flowing;
+
+void ops_say_flowing(void)
+{
+	if (!is_flowing)
+		ops_say("flowing", "a request was answered");
+	is_flowing = true;
+}
+
 static void on_event(void *arg, const struct brp_event *ev)
 {
 	static const char *const names[] = {
@@ -65,6 +74,8 @@ static void on_event(void *arg, const struct brp_event *ev)
 	};
 
 	(void)arg;
+	if (ev->kind == BRP_EVENT_RECONNECTED)
+		is_flowing = false;
 	ops_say(names[ev->kind], ev->text);
 }
 

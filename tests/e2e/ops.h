@@ -80,6 +80,8 @@ struct ops_session {
 
 /* One line, with the time of day, for scripts. */
 void ops_say(const char *event, const char *text);
+/* After each answer: the first one on a new connection is said. For one session in a program. */
+void ops_say_flowing(void);
 
 /* arena_bytes 0: no memory. OPS_OK or an exit status; says what failed. */
 int ops_connect(const struct ops_options *o, size_t arena_bytes, struct ops_session *ret);

@@ -11,7 +11,7 @@ holding() {
 
 start_target --dev ram:64M
 before=$(rss_kib "$target_pid")
-start_client hold "$brp_ops" hold "$target_uri/ram" --sessions=50 --queues=4 --depth=32 --seconds=60
+start_client hold "$brp_ops" hold "$target_uri/ram" --sessions=50 --queues=4 --depth=32 --seconds=3600
 wait_for 60 holding || bad "not connected after 60 s"
 grep -q holding "$tmp/hold.log" || { cat "$tmp/hold.log"; bad "cannot hold 200 connections"; }
 with=$(rss_kib "$target_pid")

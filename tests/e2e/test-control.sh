@@ -36,7 +36,7 @@ is volumes "[v['name'] for v in r['volumes']]" "['ram', 'disk']"
 is stats "r['volumes']['ram']['reads'] > 50 and r['volumes']['ram']['read_bytes'] > 4096 * 50" True
 is stats "r['volumes']['ram']['writes'] > 50 and r['volumes']['ram']['errors'] == 0" True
 is stats "r['volumes']['disk']['reads'], r['counters']['protocol_errors']" "(0, 0)"
-start_client hold "$brp_ops" hold "$target_uri/disk" --sessions=2 --queues=2 --seconds=60
+start_client hold "$brp_ops" hold "$target_uri/disk" --sessions=2 --queues=2 --seconds=3600
 hold_pid=$client_pid
 wait_for 20 grep -q holding "$tmp/hold.log" || bad "no sessions"
 is sessions "sorted((s['volume'], len(s['connections'])) for s in r['sessions'])" "[('disk', 2), ('disk', 2)]"
@@ -71,13 +71,12 @@ timeout 30 "$brp_ops" shapes "$target_uri/more" || bad "a volume that came back 
 ctl remove more
 
 note "-- I/O on one volume while others come and go"
-start_client load "$brp_ops" mixed "$target_uri/disk" --seconds=4 --depth=16 --span=$((8 << 20))
-load_pid=$client_pid
+start_mixed load disk --depth=16 --span=$((8 << 20))
 for ((i = 0; i < $(scale 20); i++)); do
 	ctl add "ram:1M,name=guest"
 	ctl remove guest
 done
-finish_client load "$load_pid" 60 0
+end_mixed load
 is volumes "[v['name'] for v in r['volumes']]" "['ram', 'disk']"
 ctl reload
 is volumes "[v['name'] for v in r['volumes']]" "['ram', 'disk']"

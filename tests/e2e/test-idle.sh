@@ -10,7 +10,7 @@ holding() {
 }
 
 start_target --dev ram:64M
-start_client hold "$brp_ops" hold "$target_uri/ram" --sessions=2 --queues=4 --seconds=60
+start_client hold "$brp_ops" hold "$target_uri/ram" --sessions=2 --queues=4 --seconds=3600
 wait_for 20 holding || bad "not connected"
 sleep 1
 target0=$(ticks_of "$target_pid")

@@ -9,16 +9,12 @@
 make_file disk.img 64M
 for mode in parallel serial; do
 	start_target --io-mode $mode --dev "$file,name=disk"
-	start_client load "$brp_ops" mixed "$target_uri/disk" --seconds=60 --depth=64 --queues=2 \
-		--span=$((16 << 20)) --state="$tmp/state" --max-bytes=131072
-	load_pid=$client_pid
-	until_connected load
-	sleep 2
-	is_gone "$load_pid" && { cat "$tmp/load.log"; bad "the load ended early"; }
+	start_mixed load disk --depth=64 --queues=2 --span=$((16 << 20)) --state="$tmp/state" --max-bytes=131072
+	sleep 1
 	kill -TERM "$target_pid"
 	end_of "$target_pid" 15
 	[ "$(<"$tmp/end-status")" = 0 ] || bad "the target ended with status $(<"$tmp/end-status")"
-	finish_client load "$load_pid" 25 4
+	finish_client load "${client_pids[load]}" 60 4
 	grep mixed: "$tmp/load.log"
 	start_target --dev "$file,name=disk"
 	ops check disk --state="$tmp/state"
