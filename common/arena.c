@@ -329,6 +329,11 @@ void arena_free(struct arena *a, void *buf, size_t bytes)
 	pthread_mutex_unlock(&a->lock);
 }
 
+size_t arena_buffer_bytes(size_t bytes)
+{
+	return page_bytes() << order_of(bytes);
+}
+
 size_t arena_bytes_used(struct arena *a)
 {
 	size_t bytes;

@@ -38,6 +38,9 @@ void arena_destroy(struct arena *a); /* every buffer was freed; NULL is fine */
 int arena_alloc(struct arena *a, size_t bytes, void **ret_buf, void **ret_handle);
 void arena_free(struct arena *a, void *buf, size_t bytes);
 
+/* What a buffer of so many bytes takes. */
+size_t arena_buffer_bytes(size_t bytes);
+
 size_t arena_bytes_used(struct arena *a);
 size_t arena_bytes_reserved(struct arena *a); /* sum of regions */
 

@@ -49,6 +49,7 @@ int buffers_init(struct buffers *b, struct fabric *const *fabrics, unsigned int 
 	b->fabrics = fabrics;
 	b->nr_fabrics = nr_fabrics;
 	b->max_share_bytes = max_bytes / 4 * 3;
+	atomic_init(&b->reserved.bytes, 0);
 	b->nr_waiting = 0;
 	list_init(&b->waiting);
 	pthread_mutex_init(&b->lock, NULL);
@@ -72,18 +73,17 @@ static void wait_for_buffer(struct buffers *b, struct buffer_waiter *w)
 	pthread_mutex_unlock(&b->lock);
 }
 
-/* The first buffer always: also of a small arena. */
+/* In what buffers take of the arena. */
 static bool may_take(struct buffers *b, struct buffer_share *share, size_t bytes)
 {
-	size_t had = share ? atomic_fetch_add(&share->bytes, bytes) : 0;
+	size_t taken = arena_buffer_bytes(bytes);
 
-	return !had || had + bytes <= b->max_share_bytes;
+	return atomic_fetch_add(&share->bytes, taken) + taken <= b->max_share_bytes;
 }
 
 static void give_back(struct buffer_share *share, size_t bytes)
 {
-	if (share)
-		atomic_fetch_sub(&share->bytes, bytes);
+	atomic_fetch_sub(&share->bytes, arena_buffer_bytes(bytes));
 }
 
 static bool try_to_get(struct buffers *b, struct buffer_share *share, size_t bytes, void **ret_buf,
@@ -99,13 +99,21 @@ static bool try_to_get(struct buffers *b, struct buffer_share *share, size_t byt
 	return false;
 }
 
+int buffers_reserve(struct buffers *b, size_t bytes, void **ret_buf, struct region **ret_region)
+{
+	return try_to_get(b, &b->reserved, bytes, ret_buf, ret_region) ? 0 : -ENOMEM;
+}
+
+void buffers_release(struct buffers *b, void *buf, size_t bytes)
+{
+	buffers_put(b, &b->reserved, buf, bytes);
+}
+
 int buffers_get(struct buffers *b, struct buffer_share *share, size_t bytes,
 		struct buffer_waiter *w, void **ret_buf, struct region **ret_region)
 {
 	if (try_to_get(b, share, bytes, ret_buf, ret_region))
 		return 0;
-	if (!w)
-		return -ENOMEM;
 	wait_for_buffer(b, w);
 	/* One may have come back between the failure and the entry in the list; nobody would tell
 	 * us. */

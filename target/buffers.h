@@ -33,11 +33,13 @@ struct buffer_share {
 	atomic_size_t bytes;
 };
 
+/* Nor does what logins reserve, else what needs more than it reserved would wait for ever. */
 struct buffers {
 	struct arena *arena;
 	struct fabric *const *fabrics; /* borrowed from the server */
 	unsigned int nr_fabrics;
 	size_t max_share_bytes;
+	struct buffer_share reserved;
 	pthread_mutex_t lock;
 	struct list waiting; /* locked: struct buffer_waiter */
 	atomic_uint nr_waiting;
@@ -47,8 +49,11 @@ int buffers_init(struct buffers *b, struct fabric *const *fabrics, unsigned int 
 		 size_t region_bytes, size_t max_bytes, int numa_node);
 void buffers_finish(struct buffers *b);
 
-/* A buffer, or -EAGAIN: w waits and will be told to retry. w NULL: -ENOMEM instead of waiting.
- * share NULL: nobody's; else the same for buffers_put(). */
+/* What a login keeps until its connection ends, or -ENOMEM. */
+int buffers_reserve(struct buffers *b, size_t bytes, void **ret_buf, struct region **ret_region);
+void buffers_release(struct buffers *b, void *buf, size_t bytes);
+
+/* A buffer, or -EAGAIN: w waits and will be told to retry. */
 int buffers_get(struct buffers *b, struct buffer_share *share, size_t bytes,
 		struct buffer_waiter *w, void **ret_buf, struct region **ret_region);
 void buffers_put(struct buffers *b, struct buffer_share *share, void *buf, size_t bytes);

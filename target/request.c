@@ -110,8 +110,7 @@ int requests_init(struct conn *c)
 		return -ENOMEM;
 	if (needs_small_buffers(c)) {
 		t->slab_bytes = t->nr_all * t->small_bytes;
-		err = buffers_get(&c->server->buffers, NULL, t->slab_bytes, NULL, &t->slab,
-				  &region);
+		err = buffers_reserve(&c->server->buffers, t->slab_bytes, &t->slab, &region);
 	}
 	if (err) {
 		t->slab = NULL;
@@ -128,7 +127,7 @@ void requests_finish(struct conn *c)
 
 	assert(t->nr_busy == 0);
 	if (t->slab)
-		buffers_put(&c->server->buffers, NULL, t->slab, t->slab_bytes);
+		buffers_release(&c->server->buffers, t->slab, t->slab_bytes);
 	free(t->last_jumbo);
 	free(t->by_index);
 	free(t->all);

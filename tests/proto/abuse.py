@@ -98,6 +98,21 @@ def buffers_of_a_stuck_volume():
     return conns
 
 
+def reservations():
+    """Sessions that ask for as much as they can and do nothing with it: what large requests need is left, and who comes too
+    late hears why."""
+    conns = []
+    for _ in range(MAX_CONNECTIONS - 8):
+        c = connect()
+        c.hello()
+        reply = c.login('slow', depth=4096)
+        conns.append(c)
+        if reply['status'] != OK:
+            assert reply['status'] == NO_RESOURCES and 'buffer' in reply['reason'], reply
+            return conns
+    raise AssertionError('more reserved than there is')
+
+
 def trickle():
     """A byte now and then: of a HELLO, of a jumbo command, of the data of a write."""
     conns = []
@@ -182,7 +197,7 @@ def main():
     witness = Witness()
     witness.works()
     before = rss_mib()
-    cases = [(f, True) for f in (login_flood, trickle, requests_without_end, buffers_of_a_stuck_volume, silent_crowd,
+    cases = [(f, True) for f in (login_flood, trickle, reservations, requests_without_end, buffers_of_a_stuck_volume, silent_crowd,
                                  all_connections)] + [(deaf_target_is_not_dead, False)]
     for test, has_witness in cases:
         try:
