@@ -189,6 +189,8 @@ void session_leave(struct server *s, struct conn *c)
 		list_del(&c->session_link);
 		c->session = NULL;
 		wake_waiting(n);
+		list_del(&n->link);
+		list_add_tail(&s->sessions, &n->link);
 		if (is_idle(n) && ++s->nr_idle_sessions > MAX_IDLE_SESSIONS)
 			forget_oldest(s);
 	}

@@ -4,6 +4,7 @@
 SLOW_VOLUME take half a second."""
 
 import sys
+import threading
 import time
 import uuid
 
@@ -50,6 +51,31 @@ def stale_is_remembered():
         assert c.login(VOLUME, epoch=4, **who)['status'] == OK
         c.send(goodbye(epoch=4))
         c.expect_closed()
+    with greeted() as c:
+        assert c.login(VOLUME, epoch=3, **who)['status'] == STALE_EPOCH
+
+
+def long_session_is_remembered():
+    """Who leaves last is forgotten last, however long ago it came: thousands of others have come and gone since."""
+    who = identity()
+
+    def others(n):
+        for _ in range(n):
+            with greeted() as c:
+                assert c.login(VOLUME, depth=1)['status'] == OK
+                c.send(goodbye(epoch=1))
+                c.expect_closed()
+
+    with greeted() as c:
+        assert c.login(VOLUME, epoch=4, **who)['status'] == OK
+        threads = [threading.Thread(target=others, args=(600,)) for _ in range(8)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        c.send(goodbye(epoch=4))
+        c.expect_closed()
+    others(20)  # by then it has left
     with greeted() as c:
         assert c.login(VOLUME, epoch=3, **who)['status'] == STALE_EPOCH
 
@@ -151,7 +177,7 @@ def fence_waits_for_the_device():
 def main():
     nr_failed = 0
     wanted = sys.argv[5:]
-    for test in (newer_fences_older, older_is_stale, stale_is_remembered, foreign_host_is_denied,
+    for test in (newer_fences_older, older_is_stale, stale_is_remembered, long_session_is_remembered, foreign_host_is_denied,
                  two_hosts_cannot_both_write, a_late_message_is_refused, goodbye_may_cross_the_login,
                  two_queues_of_one_epoch, fence_waits_for_the_device):
         if wanted and test.__name__ not in wanted:
