@@ -138,8 +138,7 @@ static int on_message(struct fabric_conn *fc, const void *buf, uint32_t bytes)
 		/* Ending: what was not begun is left to the initiator, which will send it again
 		 * elsewhere or later. */
 		return c->is_draining ? -EAGAIN : on_jumbo(c, buf, bytes);
-	conn_setup_message(c, &h, buf, bytes);
-	return 0;
+	return conn_setup_message(c, &h, buf, bytes);
 }
 
 /* Only initiators get notices. */
@@ -159,10 +158,11 @@ static void on_push_done(struct fabric_conn *fc, struct fabric_xfer *x, int stat
 	requests_push_done(fabric_conn_ctx(fc), x, status);
 }
 
-/* Answers that waited for a slot go out at the end of this pass anyway. */
+/* Answers that waited for a slot go out at the end of this pass anyway; a question that did is read
+ * now. */
 static void on_sendable(struct fabric_conn *fc)
 {
-	(void)fc;
+	fabric_resume(fc);
 }
 
 static void note_lost(struct conn *c, int error)

@@ -123,9 +123,9 @@ void conn_cut_off(struct conn *c, enum conn_cut why);
 /* The peer is alive: it sent something, or took something. */
 void conn_heard(struct conn *c);
 
-/* setup.c: any message but JUMBO, already known to be allowed in this state. */
-void conn_setup_message(struct conn *c, const struct brp_header *h, const void *buf,
-			uint32_t bytes);
+/* setup.c: any message but JUMBO, already known to be allowed in this state. 0, or -EAGAIN: there
+ * is no room for its answer, redeliver. */
+int conn_setup_message(struct conn *c, const struct brp_header *h, const void *buf, uint32_t bytes);
 /* setup.c: CONN_ORDER_ADMIT. */
 void conn_try_admission(struct conn *c);
 

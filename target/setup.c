@@ -13,8 +13,7 @@
 
 /* ---- HELLO, LIST ----------------------------------------------------------------------------- */
 
-/* Encodes and queues one message; every set-up message finds a send slot because the peer waits for
- * it. */
+/* Encodes and queues one message, for which there is a send slot (conn_setup_message()). */
 #define SEND(c, bytes, encode, ...)                                                    \
 	({                                                                             \
 		void *buf_ = fabric_msg_begin((c)->fc, bytes);                         \
@@ -289,8 +288,16 @@ static void on_goodbye(struct conn *c, const void *buf, uint32_t bytes)
 	fabric_close(c->fc, false);
 }
 
-void conn_setup_message(struct conn *c, const struct brp_header *h, const void *buf, uint32_t bytes)
+/* Answered by one message each. A peer may ask for more than it has read the answers to. */
+static bool is_question(enum brp_msg_type type)
 {
+	return type == BRP_MSG_HELLO || type == BRP_MSG_LIST || type == BRP_MSG_LOGIN;
+}
+
+int conn_setup_message(struct conn *c, const struct brp_header *h, const void *buf, uint32_t bytes)
+{
+	if (is_question(h->type) && !fabric_msg_begin(c->fc, BRP_MAX_INITIATOR_MSG_BYTES))
+		return -EAGAIN;
 	switch (h->type) {
 	case BRP_MSG_HELLO:
 		on_hello(c, buf, bytes);
@@ -310,4 +317,5 @@ void conn_setup_message(struct conn *c, const struct brp_header *h, const void *
 	default: /* KEEPALIVE_REPLY: having been heard is all there is to it */
 		break;
 	}
+	return 0;
 }

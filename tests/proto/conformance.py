@@ -192,6 +192,16 @@ def lists():
         assert c.login(VOLUME)['status'] == OK
 
 
+def lists_at_once():
+    """As many LISTs as the peer likes, and LOGIN right behind them, before any reply was taken: each has its reply."""
+    with connect() as c:
+        c.hello()
+        c.raw(b''.join(frame(list_volumes(i % 2)) for i in range(500)) + frame(login(VOLUME)))
+        for i in range(500):
+            assert struct.unpack('<I', c.expect(LIST_REPLY)[3][8:12])[0] == i % 2
+        assert c.login_reply()['status'] == OK
+
+
 # ---- I/O
 
 def write_read_capsule():
@@ -409,7 +419,7 @@ def cases():
     yield 'LOGIN cut short', greeted_truncated, (login(VOLUME),)
     for name, args in LOGIN_REFUSED.items():
         yield 'refused login: ' + name, login_refused, args
-    for test in (login_by_uuid, login_limits, second_login, lists, write_read_capsule, write_read_streamed, mixed_jumbo,
+    for test in (login_by_uuid, login_limits, second_login, lists, lists_at_once, write_read_capsule, write_read_streamed, mixed_jumbo,
                  byte_by_byte, refused_write_is_drained, read_only_session, leaves_with_io_in_flight, orderly_end,
                  keepalive_when_ready, tag_generations):
         yield test.__name__.replace('_', ' '), test, ()
