@@ -55,7 +55,7 @@ struct bk_info {
 	uint32_t volume_flags; /* BRP_VOL_* */
 	enum brp_cache_mode cache;
 	bool is_volatile; /* content does not survive the process (ram, null) */
-	bool is_inline;   /* requests finish inside bk_submit() */
+	bool is_inline;   /* reads and writes finish inside bk_submit() */
 	/* Identity. Stable for devices and files that can carry one; a new random one each start
 	 * when is_volatile. */
 	struct brp_uuid uuid;
@@ -114,7 +114,8 @@ void bk_queue_destroy(struct bk_queue *q);
 /* Most requests will have their buffers in here: a back end that can prepares it, so that they cost
  * less. Once per queue, before the first request; it stays mapped until bk_queue_destroy(). */
 void bk_queue_use_memory(struct bk_queue *q, void *base, size_t bytes);
-/* Edge-triggered descriptor that signals finished requests; -1 when everything is inline. */
+/* Edge-triggered descriptor that signals finished requests; -1: there is none, bk_poll() does the
+ * work and is called until nothing is in flight. */
 int bk_queue_fd(const struct bk_queue *q);
 
 /* Takes r. Never fails: errors are results. Alignment has been checked by the caller (asserted

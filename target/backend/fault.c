@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -179,6 +180,8 @@ static void fault_reap(struct bk_queue *queue)
 		for (unsigned int i = 0; i < n; i++)
 			bk_finish(queue, done[i], done[i]->result);
 	} while (n == POLL_BATCH);
+	if (bk_queue_fd(q->lower) < 0 && bk_in_flight(q->lower))
+		eventfd_write(q->port.event_fd, 1); /* to be polled again */
 	while (q->v->cache && (r = fault_cache_reap(&q->port)))
 		bk_finish(queue, r, r->result);
 }

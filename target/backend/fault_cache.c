@@ -163,10 +163,12 @@ static void wait_lower(struct fault_cache *c)
 	struct bk_req *done[LOWER_DEPTH];
 	struct epoll_event ev;
 
+	int timeout_ms = bk_queue_fd(c->queue) < 0 ? 0 : -1;
+
 	bk_flush(c->queue);
 	while (bk_in_flight(c->queue)) {
 		if (!bk_poll(c->queue, done, LOWER_DEPTH))
-			epoll_wait(c->epoll_fd, &ev, 1, -1);
+			epoll_wait(c->epoll_fd, &ev, 1, timeout_ms);
 	}
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Memory volumes, ram:SIZE. Everything happens inside submit(). Queues of several threads work on
- * the same bytes without locks: what overlapping requests see is a mixture (protocol.md 5.1), as on
- * any disk that is asked to read what it writes.
+ * Memory volumes, ram:SIZE. Everything happens inside submit(), but for zeroing that would take
+ * long: that goes on piece by piece in reap(), so that the connection is heard meanwhile. Queues of
+ * several threads work on the same bytes without locks: what overlapping requests see is a mixture
+ * (protocol.md 5.1), as on any disk that is asked to read what it writes.
  *
  * Zeroing writes zeroes, also where it would be cheaper to give whole pages back
  * (madvise(MADV_DONTNEED), a hole): the memory may be registered with RDMA devices, which pin the
@@ -10,6 +11,7 @@
  * would get a new page and the device would go on with the old one, two disks at the same address.
  * DISCARD does the same, so that nobody reads what was thrown away.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,14 +23,34 @@
 #include "common/strparse.h"
 #include "target/backend/ops.h"
 
+/* Of zeroing: done at once, and by one reap(). A millisecond or less. */
+#define PIECE_BYTES (4ull << 20)
+
 struct mem_volume {
 	struct bk_volume volume;
 	char *base;
 };
 
+struct mem_queue {
+	struct bk_queue queue;
+	struct list zeroing; /* unfinished, in order of arrival */
+};
+
+/* In the request's scratch while it is zeroing. */
+struct mem_work {
+	uint64_t done_bytes;
+};
+static_assert(sizeof(struct mem_work) <= sizeof(((struct bk_req *)0)->scratch),
+	      "a request carries its work");
+
 static struct mem_volume *to_mem(struct bk_volume *v)
 {
 	return container_of(v, struct mem_volume, volume);
+}
+
+static struct mem_queue *to_mem_queue(struct bk_queue *q)
+{
+	return container_of(q, struct mem_queue, queue);
 }
 
 static void mem_close(struct bk_volume *v)
@@ -53,16 +75,68 @@ static void *mem_memory(struct bk_volume *v, size_t *ret_bytes)
 
 static int mem_queue_create(struct bk_volume *v, unsigned int depth, struct bk_queue **ret_queue)
 {
+	struct mem_queue *q = calloc(1, sizeof(*q));
+
 	(void)v;
 	(void)depth;
-	*ret_queue = calloc(1, sizeof(**ret_queue));
-	return *ret_queue ? 0 : -ENOMEM;
+	if (!q)
+		return -ENOMEM;
+	list_init(&q->zeroing);
+	*ret_queue = &q->queue;
+	return 0;
 }
 
 static void mem_queue_destroy(struct bk_queue *q)
 {
-	free(q);
+	free(to_mem_queue(q));
 }
+
+/* ---- zeroing --------------------------------------------------------------------------------- */
+
+static struct mem_work *work_of(struct bk_req *r)
+{
+	void *scratch = r->scratch;
+
+	return scratch;
+}
+
+/* True when nothing is left to be done. */
+static bool zero_piece(struct mem_volume *m, struct bk_req *r)
+{
+	struct mem_work *w = work_of(r);
+	uint64_t piece = MIN(r->bytes - w->done_bytes, PIECE_BYTES);
+
+	memset(m->base + r->offset + w->done_bytes, 0, piece);
+	w->done_bytes += piece;
+	return w->done_bytes == r->bytes;
+}
+
+static void start_zeroing(struct mem_queue *q, struct bk_req *r)
+{
+	work_of(r)->done_bytes = 0;
+	if (r->bytes > PIECE_BYTES || !list_empty(&q->zeroing)) {
+		list_add_tail(&q->zeroing, &r->link);
+	} else {
+		zero_piece(to_mem(q->queue.volume), r);
+		bk_finish(&q->queue, r, 0);
+	}
+}
+
+static void mem_reap(struct bk_queue *queue)
+{
+	struct mem_queue *q = to_mem_queue(queue);
+	struct bk_req *r;
+
+	if (likely(list_empty(&q->zeroing)))
+		return;
+	r = list_entry(q->zeroing.next, struct bk_req, link);
+	if (!zero_piece(to_mem(queue->volume), r))
+		return;
+	list_del(&r->link);
+	bk_finish(queue, r, 0);
+}
+
+/* ---- operations ------------------------------------------------------------------------------ */
 
 static void mem_submit(struct bk_queue *q, struct bk_req *r)
 {
@@ -78,8 +152,8 @@ static void mem_submit(struct bk_queue *q, struct bk_req *r)
 		break;
 	case BRP_OP_WRITE_ZEROES:
 	case BRP_OP_DISCARD:
-		memset(at, 0, r->bytes);
-		break;
+		start_zeroing(to_mem_queue(q), r);
+		return;
 	case BRP_OP_FLUSH:
 		break;
 	default:
@@ -95,6 +169,7 @@ static const struct bk_ops mem_ops = {
 	.queue_create = mem_queue_create,
 	.queue_destroy = mem_queue_destroy,
 	.submit = mem_submit,
+	.reap = mem_reap,
 };
 
 /* What the kernel thinks could be had without swapping; UINT64_MAX if it does not say. */

@@ -23,7 +23,7 @@ struct bk_ops {
 
 	int (*queue_create)(struct bk_volume *v, unsigned int depth, struct bk_queue **ret_queue);
 	void (*queue_destroy)(struct bk_queue *q); /* copes with a half-built one */
-	int (*queue_fd)(const struct bk_queue *q); /* may be NULL: everything is inline */
+	int (*queue_fd)(const struct bk_queue *q); /* may be NULL: see bk_queue_fd() */
 
 	void (*use_memory)(struct bk_queue *q, void *base, size_t bytes); /* may be NULL */
 

@@ -393,6 +393,25 @@ def keepalive_when_ready():
         assert epoch == 1 and body == struct.pack('<Q', 0x1122334455667788)
 
 
+def keepalive_beside_long_work():
+    """6.1: the answer does not wait for what takes long."""
+    with connect() as c:
+        blocks = c.ready(VOLUME)['blocks']
+        c.raw(frame(jumbo([request(WRITE_ZEROES, i, 0, blocks) for i in range(16)])) + frame(keepalive(1, epoch=1)))
+        done = 0
+        while True:
+            kind, count, _, body = c.message()
+            if kind == KEEPALIVE_REPLY:
+                break
+            assert kind == RESPONSE
+            done += count
+        assert done < 16, 'everything was done first'
+        while done < 16:
+            _, count, _, body = c.expect(RESPONSE)
+            assert all(body[16 * i + 4:16 * i + 6] == bytes(2) for i in range(count))
+            done += count
+
+
 def tag_generations():
     """An index can be used again with any generation once answered."""
     with connect() as c:
@@ -421,7 +440,7 @@ def cases():
         yield 'refused login: ' + name, login_refused, args
     for test in (login_by_uuid, login_limits, second_login, lists, lists_at_once, write_read_capsule, write_read_streamed, mixed_jumbo,
                  byte_by_byte, refused_write_is_drained, read_only_session, leaves_with_io_in_flight, orderly_end,
-                 keepalive_when_ready, tag_generations):
+                 keepalive_when_ready, keepalive_beside_long_work, tag_generations):
         yield test.__name__.replace('_', ' '), test, ()
     for name, args in REQUEST_STATUS.items():
         yield 'request: ' + name, request_status, args

@@ -110,6 +110,50 @@ Test(mem, operations)
 	free(buf);
 }
 
+/* Zeroing that takes long leaves room for others between its pieces, and ends right. */
+static void zero_at_length(const char *fault)
+{
+	static const uint64_t size = 64u << 20;
+	struct bk_spec spec = spec_of("ram:64M");
+	struct bk_volume *v;
+	struct bk_queue *q;
+	struct bk_req zeroes = {.op = BRP_OP_WRITE_ZEROES, .offset = 4096, .bytes = size - 8192};
+	struct bk_req discard = {.op = BRP_OP_DISCARD, .offset = size / 2, .bytes = size / 2};
+	struct bk_req *done[4];
+	unsigned int nr_polls = 0;
+	unsigned char *buf = aligned(size);
+
+	spec.fault = fault;
+	v = must_open(&spec);
+	q = must_queue(v, 4);
+	memset(buf, 0x5a, size);
+	cr_assert(do_op(q, BRP_OP_WRITE, 0, size, buf) == 0);
+	bk_submit(q, &zeroes);
+	bk_submit(q, &discard);
+	bk_flush(q);
+	for (; bk_poll(q, done, 4) == 0; nr_polls++)
+		cr_assert(bk_in_flight(q) == 2);
+	cr_assert(done[0] == &zeroes && zeroes.result == 0);
+	cr_assert(fault || nr_polls >= 8, "%u polls", nr_polls);
+	cr_assert(reap(q, done, 4) == 1 && done[0] == &discard && discard.result == 0);
+	cr_assert(do_op(q, BRP_OP_READ, 0, size, buf) == 0);
+	cr_assert(all_are(buf, 4096, 0x5a) && all_are(buf + 4096, size - 4096, 0));
+	bk_queue_destroy(q);
+	bk_close(v);
+	free(buf);
+}
+
+Test(mem, zeroing_at_length)
+{
+	zero_at_length(NULL);
+}
+
+Test(mem, zeroing_at_length_behind_faults)
+{
+	zero_at_length("delay=1us:write");
+	zero_at_length("volatile");
+}
+
 Test(mem, read_only)
 {
 	struct bk_spec spec = spec_of("ram:1M");
