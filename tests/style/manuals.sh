@@ -31,4 +31,6 @@ for page in docs/man/*.[1-8]; do
 		status=1
 	}
 done
+# "No" is a macro: the word must be \&No.
+grep -nE '^\.[DSQ]q No ' docs/man/* && status=1
 exit $status
