@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "brp/uri.h"
 #include "common/options.h"
 #include "common/strparse.h"
 
@@ -236,8 +237,15 @@ static int set_output(const struct options_iter *it, struct perf_options *o)
 
 static int set_uri(const struct options_iter *it, struct perf_options *o)
 {
+	struct brp_uri uri;
+	const char *why;
+
 	if (o->uri)
 		return options_usage_error(PROGRAM, "'%s': one URI only", it->value);
+	if (brp_uri_parse(it->value, &uri, &why))
+		return options_usage_error(PROGRAM, "'%s': %s", it->value, why);
+	if (!uri.has_volume)
+		return options_usage_error(PROGRAM, "'%s': it names no volume", it->value);
 	o->uri = it->value;
 	return 0;
 }

@@ -22,4 +22,6 @@ done
 grep -q '"errors": *0' "$tmp/perf.json" || bad "brp-perf counts errors"
 refuses 3 'nothere' "$brp_perf" "$target_uri/nothere" --rw randread --time 1
 refuses 2 'rw|upside' "$brp_perf" "$target_uri/ram" --rw upside
+refuses 2 'begins with brp' "$brp_perf" nothing --time 1
+refuses 2 'no volume' "$brp_perf" "$target_uri" --time 1
 stop_target
