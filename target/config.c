@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <glob.h>
 #include <ini.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -324,15 +325,17 @@ static int on_line(void *ctx, const char *section, const char *name, const char 
 static int read_one(struct target_config *c, const char *path)
 {
 	struct file_reader r = {.config = c, .path = path};
-	int rc = ini_parse(path, on_line, &r);
+	FILE *f = fopen(path, "re");
+	int rc = f ? ini_parse_file(f, on_line, &r) : -1;
+	bool is_read = f && !ferror(f); /* inih takes an error for the end of the file */
 
-	if (rc == 0 && !r.has_failed)
-		return 0;
-	if (rc > 0)
-		log_error("%s: line %d cannot be used", path, rc);
-	else if (rc < 0)
+	if (!is_read)
 		log_error("%s: cannot be read: %s", path, strerror(errno));
-	return -EINVAL;
+	else if (rc > 0)
+		log_error("%s: line %d cannot be used", path, rc);
+	if (f)
+		fclose(f);
+	return is_read && rc == 0 && !r.has_failed ? 0 : -EINVAL;
 }
 
 /* FILE, then what others dropped beside it, in the order of the names. */

@@ -57,8 +57,11 @@ static int bind_socket(struct control *c)
 
 	if (is_alive(&c->addr))
 		return -EADDRINUSE;
-	if (!lstat(c->addr.sun_path, &st) && S_ISSOCK(st.st_mode))
+	if (!lstat(c->addr.sun_path, &st)) {
+		if (!S_ISSOCK(st.st_mode))
+			return -EEXIST;
 		unlink(c->addr.sun_path);
+	}
 	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	/* The mode of an unbound socket becomes that of its file. */
 	if (c->fd < 0 || fchmod(c->fd, 0600) < 0 ||
@@ -98,7 +101,9 @@ static int open_named(struct control *c, const char *path)
 		err = bind_locked(c);
 	if (err)
 		log_error("--control %s: %s%s", path, strerror(-err),
-			  err == -EADDRINUSE ? ": another brp-target answers there" : "");
+			  err == -EADDRINUSE ? ": another brp-target answers there"
+			  : err == -EEXIST   ? " and is no socket"
+					     : "");
 	return err;
 }
 

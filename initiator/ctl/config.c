@@ -185,13 +185,15 @@ static void read_file(struct config *c, const char *path)
 		return;
 	}
 	bad = ini_parse_stream(read_line, &r, on_line, &r);
-	fclose(r.f);
-	if (bad > 0) {
+	if (ferror(r.f)) { /* inih takes it for the end of the file */
+		say(&r, "cannot be read: %s", strerror(errno));
+	} else if (bad > 0) {
 		r.line = (unsigned int)bad;
 		say(&r, "neither [LABEL] nor NAME = VALUE");
 	} else if (bad < 0) {
 		say(&r, "no memory");
 	}
+	fclose(r.f);
 	c->nr_files++;
 }
 

@@ -40,6 +40,12 @@ start 2 'listen' --dev ram:16M --listen nfs://127.0.0.1
 start 2 'config|nofile' --config "$tmp/nofile"
 printf '[target]\ndev = ram:16M\nthreads = many\n' >"$tmp/bad.conf"
 start 2 'threads' --config "$tmp/bad.conf"
+mkdir -p "$tmp/good.conf.d/folder.conf"
+printf '[target]\ndev = ram:16M\n' >"$tmp/good.conf"
+start 2 'good.conf.d/folder.conf.*directory' --config "$tmp/good.conf"
+start 2 'folder.*directory' --dev ram:16M --config "$tmp/folder"
+start 1 'tiny.img.*no socket' --dev ram:16M --control "$file"
+[ "$(wc -c <"$file")" = 100 ] || bad "--control has harmed a file"
 start 1 '/nonexistent/dir' --dev ram:16M --control /nonexistent/dir/socket
 start 2 'control' --dev ram:16M --control relative
 refuses 0 'usage: brp-target' "$brp_target" --help

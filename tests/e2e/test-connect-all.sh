@@ -73,6 +73,8 @@ for place in '1: queues stands before' '4: queues = many: not a number' '5: colo
 done
 nothing_left
 refuses 2 'none.conf: No such file' fake connect-all --config "$tmp/none.conf"
+mkdir -p "$tmp/odd/folder.conf"
+refuses 2 'folder.conf:.*directory' fake connect-all --config "$tmp/odd"
 mkdir "$tmp/empty"
 fake connect-all --config "$tmp/empty" || bad "no files are no mistake"
 
