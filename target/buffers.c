@@ -49,6 +49,10 @@ int buffers_init(struct buffers *b, struct fabric *const *fabrics, unsigned int 
 	b->fabrics = fabrics;
 	b->nr_fabrics = nr_fabrics;
 	b->max_share_bytes = max_bytes / 4 * 3;
+	b->max_buffer_bytes = region_bytes;
+	while (b->max_buffer_bytes >
+	       b->max_share_bytes) /* by powers of two, as the arena has them */
+		b->max_buffer_bytes /= 2;
 	atomic_init(&b->reserved.bytes, 0);
 	b->nr_waiting = 0;
 	list_init(&b->waiting);

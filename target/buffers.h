@@ -39,6 +39,7 @@ struct buffers {
 	struct fabric *const *fabrics; /* borrowed from the server */
 	unsigned int nr_fabrics;
 	size_t max_share_bytes;
+	size_t max_buffer_bytes; /* the longest that can be had */
 	struct buffer_share reserved;
 	pthread_mutex_t lock;
 	struct list waiting; /* locked: struct buffer_waiter */

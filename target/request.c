@@ -92,6 +92,15 @@ static bool needs_small_buffers(const struct conn *c)
 	       !bk_map(c->volume->bk, 0, c->volume->info.block_bytes);
 }
 
+unsigned int requests_max_depth(const struct conn *c)
+{
+	size_t bytes = c->server->buffers.max_buffer_bytes;
+
+	if (!needs_small_buffers(c))
+		return BRP_MAX_QUEUE_DEPTH;
+	return (unsigned int)(bytes / BRP_DEFAULT_IN_CAPSULE_BYTES) - MAX_LINGERING;
+}
+
 int requests_init(struct conn *c)
 {
 	struct request_table *t = &c->requests;

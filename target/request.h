@@ -82,6 +82,9 @@ struct request_table {
 /* Makes an empty table, before anything else. */
 void requests_prepare(struct request_table *t);
 
+/* The deepest queue that requests_init() can reserve for c->volume when nobody else is there. */
+unsigned int requests_max_depth(const struct conn *c);
+
 /* Reserves everything for c->limits.queue_depth requests on c->volume. -ENOMEM: the target cannot
  * hold more. */
 int requests_init(struct conn *c);

@@ -136,10 +136,11 @@ static void set_limits(struct conn *c)
 {
 	const struct volume *v = c->volume;
 	bool is_read_only = c->login.flags & BRP_LOGIN_READ_ONLY;
+	uint32_t max_depth = MIN(c->server->opt.max_queue_depth, requests_max_depth(c));
 
 	c->limits = (struct brp_limits){
 		.epoch = (uint32_t)c->login.epoch,
-		.queue_depth = MIN(c->login.queue_depth, c->server->opt.max_queue_depth),
+		.queue_depth = MIN(c->login.queue_depth, max_depth),
 		.max_requests = BRP_MAX_JUMBO_REQUESTS,
 		.block_bytes = v->info.block_bytes,
 		.max_transfer_bytes = BRP_DEFAULT_TRANSFER_BYTES,
