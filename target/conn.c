@@ -367,27 +367,31 @@ static void note_moving(struct conn *c)
 /*
  * A device that finishes everything within io_submit() signals what this pass has reaped already:
  * each time a wake-up for nothing. Its descriptor is muted then, and heard again as soon as
- * anything stays in the device. True: there is no descriptor, and work left for the next pass.
+ * anything stays in the device. Where there is none, nobody but we ourselves will wake us: after
+ * others had their turn.
  */
-static bool note_in_device(struct conn *c)
+static void note_in_device(struct conn *c)
 {
 	bool is_inline = !bk_in_flight(c->queue);
 	int fd = bk_queue_fd(c->queue);
 
-	if (fd < 0)
-		return !is_inline;
+	if (fd < 0) {
+		if (unlikely(!is_inline)) {
+			pool_promote(c->server->pool);
+			pool_task_wake(&c->task);
+		}
+		return;
+	}
 	c->nr_inline = is_inline ? MIN(c->nr_inline + 1, INLINE_PASSES) : 0;
 	if (unlikely(c->is_device_muted != (c->nr_inline == INLINE_PASSES))) {
 		c->is_device_muted = !c->is_device_muted;
 		pool_task_mute_fd(&c->task, fd, c->is_device_muted);
 	}
-	return false;
 }
 
 /* One pass: hear, work, answer. True when there may be more to do at once. */
 static bool pass(struct conn *c)
 {
-	bool has_work = false;
 	int handled = 0;
 
 	take_orders(c);
@@ -401,17 +405,17 @@ static bool pass(struct conn *c)
 		pay_events(c);
 	requests_progress(c);
 	if (c->queue)
-		has_work = note_in_device(c);
+		note_in_device(c);
 	/* What is only being pushed the orderly close sees out. */
 	if (unlikely(c->is_draining) && c->requests.nr_busy == c->requests.nr_pushes)
 		conn_close(c, c->goodbye, goodbye_text(c->goodbye));
 	if (c->is_fabric_closed)
-		return has_work;
+		return false;
 	fabric_flush(c->fc);
 	note_moving(c);
 	/* Only a pass that found nothing may arm and sleep: the others may have left something
 	 * behind (fabric.h). */
-	return handled > 0 || has_work || fabric_arm(c->fc) > 0;
+	return handled > 0 || fabric_arm(c->fc) > 0;
 }
 
 static bool is_over(const struct conn *c)

@@ -23,8 +23,8 @@
 #include "common/strparse.h"
 #include "target/backend/ops.h"
 
-/* Of zeroing: done at once, and by one reap(). A millisecond or less. */
-#define PIECE_BYTES (4ull << 20)
+/* Of zeroing: done at once, and by one reap(). As much as a write may have. */
+#define PIECE_BYTES (1ull << 20)
 
 struct mem_volume {
 	struct bk_volume volume;
