@@ -133,10 +133,10 @@ int ini_wait_pass(struct brp_queue *q)
 	if (unlikely(!q->is_up))
 		ini_recover_step(q);
 	q->is_polling = true;
+	q->fresh = 0; /* what the callbacks send is */
 	if (likely(q->conn != NULL))
 		r = fabric_poll(q->conn->fabric);
 	q->is_polling = false;
-	q->fresh = 0;
 	if (q->is_up)
 		ini_merge_kick(q, q->stats.completions != before ? INI_SENT_COMPLETION
 								 : INI_SENT_KICK);

@@ -392,13 +392,11 @@ static void note_in_device(struct conn *c)
 /* One pass: hear, work, answer. True when there may be more to do at once. */
 static bool pass(struct conn *c)
 {
-	int handled = 0;
-
 	take_orders(c);
 	if (pool_task_take_rare(&c->task))
 		fabric_look(c->fc);
 	if (!c->is_fabric_closed)
-		handled = fabric_poll(c->fc);
+		fabric_poll(c->fc);
 	if (unlikely(c->owes_keepalive || c->owes_sign_of_life))
 		pay_keepalives(c);
 	if (unlikely(c->owed_events))
@@ -413,9 +411,7 @@ static bool pass(struct conn *c)
 		return false;
 	fabric_flush(c->fc);
 	note_moving(c);
-	/* Only a pass that found nothing may arm and sleep: the others may have left something
-	 * behind (fabric.h). */
-	return handled > 0 || fabric_arm(c->fc) > 0;
+	return fabric_arm(c->fc) > 0;
 }
 
 static bool is_over(const struct conn *c)

@@ -156,7 +156,13 @@ int fabric_conn_fds(const struct fabric_conn *c, int ret_fds[FABRIC_MAX_FDS])
 
 int fabric_poll(struct fabric_conn *c)
 {
-	return unlikely(c->is_closed) ? 0 : c->fabric->ops->poll(c);
+	int r;
+
+	if (unlikely(c->is_closed))
+		return 0;
+	r = c->fabric->ops->poll(c);
+	c->was_busy = r > 0;
+	return r;
 }
 
 int fabric_arm(struct fabric_conn *c)

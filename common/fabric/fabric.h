@@ -178,14 +178,15 @@ int fabric_conn_fds(const struct fabric_conn *c, int ret_fds[FABRIC_MAX_FDS]); /
 
 /*
  * Handles what is ready, up to a bounded amount, and calls back. Returns > 0 when something was
- * handled (call again before sleeping), 0 when nothing was. Sends nothing that was queued by the
- * callbacks: call fabric_flush() after it.
+ * handled, 0 when nothing was. Sends nothing that was queued by the callbacks: call fabric_flush()
+ * after it.
  */
 int fabric_poll(struct fabric_conn *c);
 
 /*
- * Before sleeping on the descriptors: asks for a wake-up. Returns 0 when it is safe to sleep, 1
- * when something is ready already (poll again). Cheap when the fabric needs no arming.
+ * Before sleeping on the descriptors: asks for a wake-up. Returns 0 when it is safe to sleep,
+ * whatever the last poll did, 1 when something is ready already (poll again). Cheap when the fabric
+ * needs no arming.
  */
 int fabric_arm(struct fabric_conn *c);
 

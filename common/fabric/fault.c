@@ -206,7 +206,11 @@ static int fault_poll(struct fabric_conn *base)
 
 static int fault_arm(struct fabric_conn *base)
 {
-	return ((struct fault_conn *)base)->is_stalled ? 0 : fabric_arm(inner_of(base));
+	struct fault_conn *c = (struct fault_conn *)base;
+
+	if (c->is_stalled)
+		return 0;
+	return c->nr_delayed > 0 || fabric_arm(c->inner);
 }
 
 static void fault_look(struct fabric_conn *base)

@@ -484,6 +484,6 @@ int loop_arm(struct fabric_conn *base)
 	is_ready_now = c->state == LOOP_CONNECTED || c->state == LOOP_DEAD ||
 		       (!list_empty(&c->events) && !c->is_refused);
 	pthread_mutex_unlock(&c->pair->lock);
-	return is_ready_now || !list_empty(&c->done) || has_ready_pull(c) ||
+	return is_ready_now || base->was_busy || !list_empty(&c->done) || has_ready_pull(c) ||
 	       (c->is_wanting && c->nr_out_msgs < c->params.send_count);
 }

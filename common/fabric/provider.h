@@ -83,10 +83,18 @@ struct fabric_conn {
 		*handler;            /* by fabric.c in connect/accept, before the op runs */
 	void *ctx;                   /* likewise */
 	bool is_closed;              /* closed() was called */
+	bool was_busy;               /* by fabric.c: the last poll handled something */
 	const char *why;             /* by the implementation; see fabric_conn_why() */
 	char peer[FABRIC_ADDR_TEXT]; /* by the implementation */
 	struct fabric_stats stats;   /* by the implementation */
 };
+
+/* Whether the owner waits for push_done(). */
+static inline bool fabric_push_is_awaited(const struct fabric_params *p,
+					  const struct fabric_xfer *x)
+{
+	return !p->is_lazy || x->bytes > FABRIC_LAZY_BYTES;
+}
 
 extern const struct fabric_ops fabric_tcp_ops;
 extern const struct fabric_ops fabric_verbs_ops;

@@ -352,9 +352,10 @@ static int tcp_arm(struct fabric_conn *base)
 	case TCPC_DEAD:
 		return 1;
 	case TCPC_OPEN:
-		return c->rx.is_ready || c->tx.error || tcp_tx_has_report(c);
+		return c->rx.is_ready || (c->rx.is_unread && !tcp_rx_is_paused(&c->rx)) ||
+		       c->tx.error || tcp_tx_has_report(c);
 	case TCPC_CLOSING:
-		return c->tx.error || tcp_tx_has_report(c) ||
+		return base->was_busy || c->tx.error || tcp_tx_has_report(c) ||
 		       (!c->is_shut && tcp_tx_is_empty(&c->tx));
 	}
 	return 0;

@@ -72,6 +72,7 @@ struct tcp_tx {
 	uint32_t last_tag;
 
 	struct list done; /* pushes the kernel has taken: push_done() is due */
+	bool is_awaited;  /* one of them is more than fabric_params.is_lazy allows to leave */
 	char *zeroes;     /* see tcp_tx_disown() */
 };
 
@@ -107,6 +108,7 @@ struct tcp_rx {
 	bool is_starving; /* the first pull has no buffer yet */
 	bool is_ready;    /* something to do without the kernel */
 	bool is_dry;      /* the last read took all there was: the next pass need not ask */
+	bool is_unread;   /* the last pass may have left something in the kernel */
 	bool is_eof;
 	bool is_bulk; /* the last DATA frame was large: read little ahead of the next */
 

@@ -404,9 +404,12 @@ int tcp_rx_poll(struct tcp_conn *c, bool is_idle)
 			break;
 		handled = 1;
 		consume(c);
-		if (rx->is_dry)
+		if (rx->is_dry) {
+			rx->is_unread = false;
 			return handled;
+		}
 	}
+	rx->is_unread = !rx->is_dry;
 	/* Only a pass that ended dry, and did something, saves the next one a system call. */
 	rx->is_dry = rx->is_dry && handled && !tcp_rx_is_paused(rx);
 	return handled;

@@ -366,8 +366,10 @@ static void finish_seg(struct tcp_conn *c, struct tcp_seg *s)
 		tx->stage_head = s->stage_end;
 	if (s->tag != TCP_NO_TAG)
 		c->exposed[s->tag].seg = TCP_NO_TAG;
-	if (s->push)
+	if (s->push) {
 		list_add_tail(&tx->done, &s->push->link);
+		tx->is_awaited |= fabric_push_is_awaited(&c->params, s->push);
+	}
 	tx->nr_msgs -= s->nr_msgs;
 }
 
@@ -452,7 +454,7 @@ bool tcp_tx_has_report(const struct tcp_conn *c)
 {
 	const struct tcp_tx *tx = &c->tx;
 
-	return !list_empty(&tx->done) ||
+	return tx->is_awaited ||
 	       (tx->is_wanting && tx->nr_msgs < c->params.send_count && tcp_tx_is_empty(tx));
 }
 
@@ -476,6 +478,7 @@ int tcp_tx_report(struct tcp_conn *c)
 		h->push_done(&c->base, x, 0);
 		n++;
 	}
+	c->tx.is_awaited = false;
 	if (unlikely(c->tx.is_wanting) && c->state == TCPC_OPEN &&
 	    find_room(c, c->params.send_bytes, &at)) {
 		c->tx.is_wanting = false;

@@ -132,11 +132,11 @@ struct verbs_cq {
 	struct ibv_wc wcs[VERBS_WC_BATCH];
 	int nr_wcs;
 	int next_wc;
-	bool is_empty;            /* the last poll found nothing */
-	bool is_armed;            /* an event is to come or there */
-	bool is_event_late;       /* its completions were seen already */
-	unsigned int empty_polls; /* while armed */
-	unsigned int nr_unacked;  /* events taken from chan */
+	bool is_empty;           /* the last poll found nothing */
+	bool is_armed;           /* an event is to come or there */
+	bool is_event_due;       /* completions were seen since */
+	unsigned int empty_arms; /* calls of verbs_arm() without any */
+	unsigned int nr_unacked; /* events taken from chan */
 };
 
 enum verbs_state {

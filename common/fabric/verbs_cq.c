@@ -4,9 +4,9 @@
  *
  * Polling a queue costs no system call; asking for an event, taking one and looking at the CM
  * channel do (on rxe). So an event is asked for only before sleeping and only when the last one was
- * used up, and it is taken only when one may be there. The CM is looked at when the owner says so
- * (verbs_look()), or once per sleep for owners that do not, besides every 64th poll for those that
- * never sleep.
+ * used up; that one is taken just before, when what it told of was answered long ago. The CM is
+ * looked at when the owner says so (verbs_look()), or once per sleep for owners that do not,
+ * besides every 64th poll for those that never sleep.
  *
  * Receives wake the owner. The end of what was sent mostly interests nobody until something else
  * happens: the send queue has a completion queue of its own, which asks for an event only when
@@ -75,6 +75,7 @@ static int poll_queue(struct verbs_conn *c, struct verbs_cq *q,
 		if (q->is_empty)
 			break;
 	}
+	q->is_event_due |= q->is_armed && n > 0;
 	return n;
 }
 
@@ -95,7 +96,8 @@ static struct verbs_cq *owner_of(struct verbs_conn *c, const struct ibv_cq *cq)
 static void note_event(struct verbs_cq *q)
 {
 	q->is_armed = false;
-	q->is_event_late = false;
+	q->is_event_due = false;
+	q->empty_arms = 0;
 	if (++q->nr_unacked >= ACK_EVERY) {
 		ibv_ack_cq_events(q->cq, q->nr_unacked);
 		q->nr_unacked = 0;
@@ -103,23 +105,19 @@ static void note_event(struct verbs_cq *q)
 }
 
 /* Takes the event that was asked for, when it may be there. */
-static void take_event(struct verbs_conn *c, struct verbs_cq *q, bool had_completions)
+static void take_event(struct verbs_conn *c, struct verbs_cq *q)
 {
 	struct ibv_cq *cq;
 	void *ctx;
 
-	if (!q->is_armed)
-		return;
 	/* An event without a completion must not keep a level-triggered descriptor ready for ever.
 	 */
-	if (!had_completions && !q->is_event_late && (++q->empty_polls & 7))
+	if (!q->is_event_due && (++q->empty_arms & 7))
 		return;
 	while (q->is_armed) {
 		c->base.stats.receive_calls++;
-		if (ibv_get_cq_event(c->chan, &cq, &ctx)) {
-			q->is_event_late = q->is_event_late || had_completions;
+		if (ibv_get_cq_event(c->chan, &cq, &ctx))
 			return;
-		}
 		note_event(owner_of(c, cq));
 	}
 }
@@ -133,11 +131,8 @@ static bool has_unsent(const struct verbs_conn *c)
 int verbs_cq_poll(struct verbs_conn *c)
 {
 	int sent = poll_queue(c, &c->send_cq, verbs_sq_done);
-	int received = poll_queue(c, &c->recv_cq, verbs_rx_done);
 
-	take_event(c, &c->recv_cq, received > 0);
-	take_event(c, &c->send_cq, sent > 0);
-	return sent + received;
+	return sent + poll_queue(c, &c->recv_cq, verbs_rx_done);
 }
 
 int verbs_poll(struct fabric_conn *base)
@@ -164,7 +159,8 @@ static bool has_work(const struct verbs_conn *c)
 	return c->recv_cq.next_wc < c->recv_cq.nr_wcs || c->send_cq.next_wc < c->send_cq.nr_wcs ||
 	       c->is_cm_due || !list_empty(&c->over) || (c->rx_count && !c->is_held) ||
 	       (c->wants_slot && !list_empty(&c->free_slots) && c->state == VERBS_OPEN) ||
-	       c->sq_head != c->sq_posted || verbs_close_is_due(c);
+	       c->sq_head != c->sq_posted || (c->state != VERBS_OPEN && c->base.was_busy) ||
+	       verbs_close_is_due(c);
 }
 
 /* Something goes on only when what was sent is done. */
@@ -179,6 +175,10 @@ static bool arm_queue(struct verbs_conn *c, struct verbs_cq *q)
 {
 	int rc;
 
+	if (fetch(c, q)) /* under load there is always something: spare the event */
+		return true;
+	if (q->is_armed)
+		take_event(c, q);
 	if (!q->is_armed) {
 		rc = ibv_req_notify_cq(q->cq, 0);
 		c->base.stats.receive_calls++;
@@ -189,7 +189,6 @@ static bool arm_queue(struct verbs_conn *c, struct verbs_cq *q)
 			return true;
 		}
 		q->is_armed = true;
-		q->empty_polls = 0;
 	}
 	return fetch(c, q);
 }

@@ -50,8 +50,7 @@ static void signal_sqe(struct verbs_conn *c, struct verbs_sqe *e)
 static bool is_awaited(const struct verbs_conn *c, const struct fabric_xfer *x)
 {
 	return x->done_bytes == VERBS_PULL ||
-	       (x->done_bytes == VERBS_PUSH &&
-		(!c->params.is_lazy || x->bytes > FABRIC_LAZY_BYTES));
+	       (x->done_bytes == VERBS_PUSH && fabric_push_is_awaited(&c->params, x));
 }
 
 static void set_sge(struct verbs_sqe *e, const struct fabric_xfer *x, uint32_t lkey)

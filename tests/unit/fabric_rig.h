@@ -91,6 +91,8 @@ struct fabric_fault_plan;
 void rig_set_plan(const struct fabric_fault_plan *plan);
 /* From now on sockets get small buffers, so that everything comes and goes in pieces. */
 void rig_set_tight(bool is_tight);
+/* From now on nobody waits for the end of small pushes (fabric_params.is_lazy). */
+void rig_set_lazy(bool is_lazy);
 /* From now on connections carry digests from the first message on. */
 void rig_set_digest(bool on);
 /* NULL or what is wrong. */

@@ -68,3 +68,36 @@ ParameterizedTest(const size_t *index, fabric_tcp, digest)
 
 	cr_assert(wrong == NULL, "%s: %s", check->name, wrong);
 }
+
+/* ---- lazy pushes ----------------------------------------------------------------------------- */
+
+static bool has_notice(void *arg)
+{
+	return ((struct rig_end *)arg)->notices > 0;
+}
+
+/* push_done() of a small one waits for the next poll, that of a large one is ready at once. */
+static void push_lazily(uint32_t bytes, bool is_awaited)
+{
+	struct rig_end *i, *t;
+	struct rig rig = {0};
+
+	rig_set_lazy(true);
+	cr_assert(!rig_open(&rig, "tcp", "127.0.0.1") && !rig_pair(&rig, &i, &t));
+	cr_assert(rig_request(i, RIG_PUSH, 0, 0, bytes) == 0);
+	fabric_flush(i->conn);
+	while (t->messages == 0)
+		rig_poll(t);
+	fabric_flush(t->conn);
+	cr_assert(t->pushes_done == 0 && fabric_arm(t->conn) == is_awaited);
+	cr_assert(rig_poll(t) > 0 && t->pushes_done == 1);
+	cr_assert(fabric_arm(t->conn) == 0);
+	cr_assert(rig_pump(&rig, has_notice, i), "%s", rig.wrong);
+	rig_close(&rig);
+}
+
+Test(fabric_tcp, small_pushes_wake_nobody)
+{
+	push_lazily(FABRIC_LAZY_BYTES, false);
+	push_lazily(FABRIC_LAZY_BYTES + 1, true);
+}
