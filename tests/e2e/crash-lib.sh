@@ -19,7 +19,7 @@ detach() {
 	local pid=${rig_pids[d]}
 
 	kill -TERM "$pid" 2>/dev/null || true
-	wait_for 30 is_gone "$pid" || {
+	wait_for 60 is_gone "$pid" || {
 		tail -n 20 "$tmp/d.log"
 		bad "the server of a failed device does not end"
 	}

@@ -12,7 +12,7 @@
 
 PATH=$PATH:/usr/sbin:/sbin
 front_rig=$BRP_BUILD/tests/e2e/front-rig
-declare -A rig_pids=() rig_paths=() rig_ids=()
+declare -A rig_pids=() rig_paths=() rig_ids=() rig_marks=()
 
 case $front in
 ublk) front_modules=(ublk_drv) ;;
@@ -64,6 +64,11 @@ rig_has_device() {
 	grep -q '^device ' "$tmp/$1.log" || is_gone "${rig_pids[$1]}"
 }
 
+# mark_of DEVICE: whose it is; a number that has become free may soon be another test's.
+mark_of() {
+	cat "/sys/block/${1#/dev/}/"{diskseq,backend,loop/backing_file} 2>/dev/null || true
+}
+
 # start_device NAME VOLUME [RIG-OPTION]...: sets $device to its path.
 start_device() {
 	local name=$1 volume=$2 words
@@ -72,7 +77,7 @@ start_device() {
 	start_client "$name" "$front_rig" --front "$front" "$@" "$target_uri/$volume"
 	rig_pids[$name]=$client_pid
 	rig_ids[$name]=-1
-	wait_for 40 rig_has_device "$name" || bad "$name: no device after 40 s"
+	wait_for 60 rig_has_device "$name" || bad "$name: no device after 60 s"
 	read -ra words < <(grep '^device ' "$tmp/$name.log") || {
 		cat "$tmp/$name.log"
 		bad "$name: no device"
@@ -80,12 +85,17 @@ start_device() {
 	device=${words[1]}
 	rig_paths[$name]=$device
 	rig_ids[$name]=${words[3]}
+	rig_marks[$name]=$(mark_of "$device")
 	[ -b "$device" ] || bad "$device is no block device"
 	note "$name: $device"
 }
 
-is_no_device() {
-	[ ! -b "$1" ] || [ "$(blockdev --getsize64 "$1" 2>/dev/null || echo 0)" = 0 ]
+# has_no_device NAME: it has gone.
+has_no_device() {
+	local path=${rig_paths[$1]}
+
+	[ ! -b "$path" ] || [ "$(blockdev --getsize64 "$path" 2>/dev/null || echo 0)" = 0 ] ||
+		[ "$(mark_of "$path")" != "${rig_marks[$1]}" ]
 }
 
 # stop_device NAME [STATUS]: also, the device disappears.
@@ -93,9 +103,9 @@ stop_device() {
 	local name=$1 path=${rig_paths[$1]}
 
 	kill -TERM "${rig_pids[$name]}"
-	finish_client "$name" "${rig_pids[$name]}" 40 "${2:-0}"
+	finish_client "$name" "${rig_pids[$name]}" 60 "${2:-0}"
 	unset "rig_pids[$name]"
-	wait_for 10 is_no_device "$path" || bad "$path is still there after its front end has stopped"
+	wait_for 60 has_no_device "$name" || bad "$path is still there after its front end has stopped"
 	if grep -E 'Assertion|Sanitizer|runtime error' "$tmp/$name.log"; then
 		bad "$name complained"
 	fi
@@ -132,6 +142,44 @@ run_fio() {
 		bad "fio $*"
 	}
 	grep -q 'err= 0' "$tmp/fio.log" || bad "fio $*: it counted errors"
+}
+
+# nr_writes: that the device has finished.
+nr_writes() {
+	awk '{ print $5 }' "/sys/block/${device#/dev/}/stat"
+}
+
+is_written() {
+	(($(nr_writes) >= $1))
+}
+
+# ---- a load that verifies, and goes on until it is told to end
+
+start_fio() {
+	start_client fio fio --name=v --filename="$device" --direct=1 --ioengine=libaio --iodepth=16 --rw=randrw --bs=4k \
+		--size=64M --verify=crc32c --verify_backlog=64 --verify_fatal=1 --time_based --runtime=3600
+}
+
+fio_has_written() {
+	is_written "$1" || is_gone "${client_pids[fio]}"
+}
+
+# More of its writes are finished now than when this was asked.
+fio_goes_on() {
+	wait_for 60 fio_has_written $(($(nr_writes) + $(scale 2000))) || bad "fio writes nothing"
+	is_gone "${client_pids[fio]}" || return 0
+	cat "$tmp/fio.log"
+	bad "fio ended early"
+}
+
+# The status of fio after a signal is 128, whatever it found.
+end_fio() {
+	kill -INT "${client_pids[fio]}"
+	finish_client fio "${client_pids[fio]}" 120 128
+	if ! grep -q 'err= 0' "$tmp/fio.log" || grep -q 'verify:' "$tmp/fio.log"; then
+		tail -n 30 "$tmp/fio.log"
+		bad "fio counted errors"
+	fi
 }
 
 # ---- data
@@ -290,7 +338,7 @@ device_test_partitions() {
 	stop_device d
 	# They come by themselves when the device does.
 	start_device again v
-	wait_for 10 has_partitions "$device" || bad "no partitions when the device came back"
+	wait_for 60 has_partitions "$device" || bad "no partitions when the device came back"
 	has_at "${device}p2" 0 64 partition || bad "partition 2 has other data"
 	stop_device again
 	stop_target
@@ -465,8 +513,8 @@ kill_device() {
 
 # cleanup_device NAME: the device disappears.
 cleanup_device() {
-	timeout 20 "$front_rig" --front "$front" --cleanup "${rig_ids[$1]}" || bad "--cleanup ${rig_ids[$1]} failed"
-	wait_for 10 is_no_device "${rig_paths[$1]}" || bad "${rig_paths[$1]} is still there after its clean-up"
+	timeout 60 "$front_rig" --front "$front" --cleanup "${rig_ids[$1]}" || bad "--cleanup ${rig_ids[$1]} failed"
+	wait_for 60 has_no_device "$1" || bad "${rig_paths[$1]} is still there after its clean-up"
 }
 
 # The server of a mounted device is killed under load: I/O ends with errors and does not hang, the
@@ -481,17 +529,16 @@ device_test_killed() {
 	mkfs.ext4 -q "$device"
 	mount_device "$device" "$mnt"
 	start_client load fio --name=load --directory="$mnt" --direct=1 --ioengine=libaio --iodepth=16 --rw=randrw \
-		--bs=4k --size=16M --time_based --runtime=60
+		--bs=4k --size=16M --time_based --runtime=3600
 	load_pid=$client_pid
-	wait_for 20 [ -s "$mnt/load.0.0" ] || bad "the load does not begin"
-	sleep 0.5
+	wait_for 60 is_written 200 || bad "the load does not begin"
 	kill_device d
 	# What nbd had sent to its server comes back only now.
-	[ "$front" != nbd ] || timeout 20 "$front_rig" --front nbd --cleanup "${rig_ids[d]}" || bad "--cleanup failed"
-	wait_for 30 is_gone "$load_pid" || bad "a program that uses the device hangs after its server was killed"
+	[ "$front" != nbd ] || timeout 60 "$front_rig" --front nbd --cleanup "${rig_ids[d]}" || bad "--cleanup failed"
+	wait_for 60 is_gone "$load_pid" || bad "a program that uses the device hangs after its server was killed"
 	! timeout 20 dd if="$device" of=/dev/null bs=4k count=1 iflag=direct 2>/dev/null ||
 		bad "$device reads without a server"
-	timeout 20 umount "$mnt" || bad "the file system cannot be unmounted after the server was killed"
+	timeout 60 umount "$mnt" || bad "the file system cannot be unmounted after the server was killed"
 	mounts=()
 	cleanup_device d
 	start_device again v
@@ -552,33 +599,23 @@ take_over() {
 	[ "$device" = "$old" ] || bad "$old came back as $device"
 }
 
-is_written() {
-	local reads ios merges sectors ticks writes
-
-	# shellcheck disable=SC2034 # fields of no interest
-	read -r reads merges sectors ticks writes ios <"/sys/block/${device#/dev/}/stat"
-	((writes >= $1))
-}
 
 # kill -9 of the server under load: I/O waits for the next server and goes on, nothing is lost.
 device_test_recovered() {
-	local uuid=00112233445566778899aabbccddeeff fio_pid round name=d0
+	local uuid=00112233445566778899aabbccddeeff round name=d0
 
 	need_front
 	need_tools fio
 	start_target --dev ram:64M,name=v
 	start_device d0 v --uuid $uuid --queues 2
-	start_client fio fio --name=v --filename="$device" --direct=1 --ioengine=libaio --iodepth=16 --rw=randwrite \
-		--bs=4k --size=64M --io_size="$(scale 64)M" --rate_iops="$(scale 4000)" --verify=crc32c --verify_fatal=1
-	fio_pid=$client_pid
+	start_fio
 	for round in 1 2 3; do
-		wait_for 60 is_written $((round * $(scale 2000))) || bad "fio writes nothing"
+		fio_goes_on
 		take_over "$name" v "d$round" --uuid $uuid --queues 2
 		name=d$round
 	done
-	wait_for 120 is_gone "$fio_pid" || bad "fio hangs"
-	finish_client fio "$fio_pid" 5 0
-	grep -q 'err= 0' "$tmp/fio.log" || bad "fio counted errors"
+	fio_goes_on
+	end_fio
 	stop_device "$name"
 	stop_target
 }
@@ -595,17 +632,11 @@ device_test_orphan() {
 	start_client waiting dd if="$device" of=/dev/null bs=4k count=1 iflag=direct
 	pid=$client_pid
 	cleanup_device d
-	wait_for 20 is_gone "$pid" || bad "a reader hangs on the removed device"
+	wait_for 60 is_gone "$pid" || bad "a reader hangs on the removed device"
 	start_device again v
 	has_at "$device" 0 4 written || bad "other data"
 	stop_device again
 	stop_target
-}
-
-# run_ms_of PID: CPU time of all its threads.  By the scheduler's clock: ticks may fall just where
-# a timer wakes a thread.
-run_ms_of() {
-	cat "/proc/$1/task/"*/schedstat | { sum=0 && while read -r ns _; do sum=$((sum + ns)); done && echo $((sum / 1000000)); }
 }
 
 # wakes_of PID: how often its threads were given a processor.
@@ -659,7 +690,7 @@ has_come_back() {
 
 # The target is killed and started again under a device in use: a pause and nothing else.
 device_test_outage() {
-	local fio_pid port i volume
+	local port i volume
 
 	need_front
 	need_tools fio
@@ -668,18 +699,16 @@ device_test_outage() {
 	start_target --dev "$volume"
 	port=$target_port
 	start_device d v --queues 2
-	start_client fio fio --name=v --filename="$device" --direct=1 --ioengine=libaio --iodepth=16 --rw=randwrite --bs=4k \
-		--size=64M --io_size="$(scale 64)M" --rate_iops="$(scale 4000)" --verify=crc32c --verify_fatal=1
-	fio_pid=$client_pid
+	start_fio
 	for i in 1 2; do
-		sleep 1
-		is_gone "$fio_pid" && { cat "$tmp/fio.log"; bad "fio ended early"; }
+		fio_goes_on
 		kill -KILL "$target_pid"
 		wait "$target_pid" 2>/dev/null || true
 		restart_target "$port" --dev "$volume"
-		wait_for 30 has_come_back d "$i" || { cat "$tmp/d.log"; bad "outage $i: not connected again"; }
+		wait_for 60 has_come_back d "$i" || { cat "$tmp/d.log"; bad "outage $i: not connected again"; }
 	done
-	finish_client fio "$fio_pid" 120 0
+	fio_goes_on
+	end_fio
 	stop_device d
 	stop_target
 }

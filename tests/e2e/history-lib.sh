@@ -42,7 +42,7 @@ must_find() {
 
 	shift 2
 	note "$name"
-	for ((round = 0; round < 5; round++)); do
+	for ((round = 0; round < 10; round++)); do
 		status=0
 		history "$@" >"$tmp/found" 2>&1 || status=$?
 		sed -n '1,6p' "$tmp/found"

@@ -46,7 +46,7 @@ remove_cgroup() {
 }
 
 test_cleanup() {
-	[ -z "$cgroup" ] || wait_for 30 remove_cgroup || note "left behind: $cgroup"
+	[ -z "$cgroup" ] || wait_for 60 remove_cgroup || note "left behind: $cgroup"
 }
 
 # Runs this script again as the first process of a world that ends with it.
@@ -112,7 +112,7 @@ start_journal() {
 	EOF
 	mkdir /run/systemd/journal
 	start_client journal python3 "$tmp/journal.py"
-	wait_for 30 test -S /run/systemd/journal/socket || bad "no journal: $(<"$tmp/journal.log")"
+	wait_for 60 test -S /run/systemd/journal/socket || bad "no journal: $(<"$tmp/journal.log")"
 }
 
 # What a manager cannot do without.

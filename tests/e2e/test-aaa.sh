@@ -3,7 +3,6 @@
 # the server is killed after the second. "a y c" must not be what is left, unless the writer was told.
 # transports: tcp rdma
 # quick: tcp
-# time: 120
 # shellcheck source=tests/e2e/step-lib.sh
 . "$(dirname "$0")/step-lib.sh"
 

@@ -3,7 +3,6 @@
 # feature get what they can understand.
 # transports: tcp rdma
 # quick: tcp rdma
-# time: 60
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -12,7 +11,7 @@ fabric=tcp
 make_file disk.img 16M
 start_target --dev ram:16M,name=ram,block=512 --dev "$file,name=disk"
 for volume in ram disk; do
-	timeout 50 "$BRP_BUILD/tests/e2e/brp-answers" $fabric "$BRP_TEST_ADDRESS" "$target_port" $volume ||
+	timeout 60 "$BRP_BUILD/tests/e2e/brp-answers" $fabric "$BRP_TEST_ADDRESS" "$target_port" $volume ||
 		bad "answers of $volume"
 done
 stop_target

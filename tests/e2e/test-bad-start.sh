@@ -24,7 +24,7 @@ start 1 'two volumes' --dev ram:16M --dev ram:16M
 for spec in "" ram: ram:x ram:0 ram:-1 null:1Q "ram:16M,name=" "ram:16M,name=a/b" "ram:16M,block=1000" \
 	"ram:16M,colour=red" "ram:16M,,"; do
 	status=0
-	timeout 10 "$brp_target" "${listen[@]}" --dev "$spec" >"$tmp/out" 2>&1 </dev/null || status=$?
+	timeout 60 "$brp_target" "${listen[@]}" --dev "$spec" >"$tmp/out" 2>&1 </dev/null || status=$?
 	((status == 1 || status == 2)) || { cat "$tmp/out"; bad "--dev '$spec': status $status"; }
 	grep -q '^brp-target: ' "$tmp/out" || { cat "$tmp/out"; bad "--dev '$spec': nothing said"; }
 	note "good: $(head -n 1 "$tmp/out")"

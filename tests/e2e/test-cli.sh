@@ -2,7 +2,6 @@
 # brp-initiator: every verb, its JSON, what it refuses and with which exit status.
 # transports: tcp
 # quick: tcp
-# time: 300
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/e2e/cli-lib.sh

@@ -1,7 +1,6 @@
 #!/bin/bash
 # connect-all: files, drop-ins, mistakes with their place, retries, and what is there already.
 # transports: tcp
-# time: 300
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/e2e/cli-lib.sh
@@ -93,9 +92,9 @@ later_pid=$client_pid
 is_told() {
 	[ "$(grep -c 'tried again for 40 s' "$tmp/later.log")" = 2 ]
 }
-wait_for 20 is_told || bad "nobody is told what is waited for: $(<"$tmp/later.log")"
+wait_for 60 is_told || bad "nobody is told what is waited for: $(<"$tmp/later.log")"
 launch_target --dev ram:16M,name=a --dev ram:16M,name=b --listen "tcp://$BRP_TEST_ADDRESS:$port"
-finish_client later "$later_pid" 50 0
+finish_client later "$later_pid" 60 0
 [ "$(fake list | grep -c ' live$')" = 2 ] || bad "they are not connected: $(fake list)"
 fake disconnect-all >/dev/null
 nothing_left

@@ -1,14 +1,13 @@
 #!/bin/bash
 # The control socket: what it tells, and volumes added, removed, resized while others are in use.
 # transports: tcp
-# time: 180
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 [ -x "$brp_targetctl" ] || cannot "built without brp-targetctl (jansson)"
 control=$tmp/target.sock
 ctl() {
-	timeout 30 "$brp_targetctl" --control "$control" "$@"
+	timeout 60 "$brp_targetctl" --control "$control" "$@"
 }
 
 # json COMMAND PYTHON-EXPRESSION over the reply, called r
@@ -38,7 +37,7 @@ is stats "r['volumes']['ram']['writes'] > 50 and r['volumes']['ram']['errors'] =
 is stats "r['volumes']['disk']['reads'], r['counters']['protocol_errors']" "(0, 0)"
 start_client hold "$brp_ops" hold "$target_uri/disk" --sessions=2 --queues=2 --seconds=3600
 hold_pid=$client_pid
-wait_for 20 grep -q holding "$tmp/hold.log" || bad "no sessions"
+wait_for 60 grep -q holding "$tmp/hold.log" || bad "no sessions"
 is sessions "sorted((s['volume'], len(s['connections'])) for s in r['sessions'])" "[('disk', 2), ('disk', 2)]"
 is volumes "[v['connections'] for v in r['volumes']]" "[0, 4]"
 ctl volumes | grep -qE '^disk +16777216 +512 +write-back +4 +on offer' || bad "volumes as text"
@@ -46,7 +45,7 @@ ctl sessions | grep -c ' disk ' | grep -qx 2 || bad "sessions as text"
 ctl stats | grep -qE '^ +logins +[1-9]' || bad "stats as text"
 ctl status | grep -q "$target_port" || bad "status as text"
 kill -TERM "$hold_pid"
-finish_client hold "$hold_pid" 30 0
+finish_client hold "$hold_pid" 60 0
 
 note "-- add, resize, remove"
 make_file more.img 8M
@@ -67,7 +66,7 @@ refuses 3 'more: volume removed' "$brp_ops" shapes "$target_uri/more"
 refuses 3 'never: no such volume' "$brp_ops" shapes "$target_uri/never"
 refuses 1 'no volume named more' ctl remove more
 ctl add "ram:4M,name=more" # the name is free at once
-timeout 30 "$brp_ops" shapes "$target_uri/more" || bad "a volume that came back cannot be used"
+timeout 60 "$brp_ops" shapes "$target_uri/more" || bad "a volume that came back cannot be used"
 ctl remove more
 
 note "-- I/O on one volume while others come and go"
@@ -108,12 +107,12 @@ is status "r['pid']" "$target_pid"
 
 note "-- the end, by command; a dead target's socket is taken over"
 kill -KILL "$target_pid"
-end_of "$target_pid" 15
+end_of "$target_pid" 60
 [ -S "$control" ] || bad "the socket should have been left behind"
 start_target --dev ram:16M
 is status "r['pid']" "$target_pid"
 ctl drain
-end_of "$target_pid" 15
+end_of "$target_pid" 60
 [ "$(<"$tmp/end-status")" = 0 ] || bad "status $(<"$tmp/end-status")"
 target_pid=
 [ ! -e "$control" ] || bad "the socket is still there"

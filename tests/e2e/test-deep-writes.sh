@@ -3,7 +3,6 @@
 # unread.
 # transports: tcp rdma
 # quick: tcp
-# time: 120
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -11,7 +10,7 @@ make_file disk.img 256M
 start_target --dev ram:256M --dev "$file,name=disk"
 for volume in ram disk; do
 	for bs in 16k 256k; do
-		timeout 30 "$brp_perf" "$target_uri/$volume" --rw randwrite --bs $bs --iodepth 64 --jobs 4 --time 1 \
+		timeout 60 "$brp_perf" "$target_uri/$volume" --rw randwrite --bs $bs --iodepth 64 --jobs 4 --time 1 \
 			>"$tmp/perf.out" 2>&1 || {
 			cat "$tmp/perf.out"
 			bad "brp-perf --bs $bs on $volume"

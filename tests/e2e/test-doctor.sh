@@ -1,7 +1,6 @@
 #!/bin/bash
 # doctor: findings with what mends them, the way to a target step by step, and the exit status.
 # transports: tcp rdma
-# time: 300
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/e2e/cli-lib.sh

@@ -6,8 +6,8 @@
 . "$(dirname "$0")/lib.sh"
 
 make_file disk.img 16M
-# Half a second per write: the fence must wait for the device.
-start_target --dev ram:16M,name=vol --dev "$file,name=slow,fault=delay=500ms"
+# A write takes so long: the fence must wait for the device.
+start_target --dev ram:16M,name=vol --dev "$file,name=slow,fault=delay=1500ms"
 python3 "$proto_dir/epochs.py" "$BRP_TEST_ADDRESS" "$target_port" vol slow
 if [ -x "$brp_targetctl" ]; then
 	"$brp_targetctl" --control "$tmp/target.sock" stats >"$tmp/stats"
@@ -18,7 +18,7 @@ fi
 stop_target
 
 # The test finds a target that does not fence.
-start_target --unsafe-no-fence --dev ram:16M,name=vol --dev "$file,name=slow,fault=delay=500ms"
+start_target --unsafe-no-fence --dev ram:16M,name=vol --dev "$file,name=slow,fault=delay=1500ms"
 grep -q 'damages data' "$target_log" || bad "an unsafe switch, and nothing said"
 if python3 "$proto_dir/epochs.py" "$BRP_TEST_ADDRESS" "$target_port" vol slow fence_waits_for_the_device; then
 	bad "a target without a fence passes"

@@ -2,7 +2,6 @@
 # The fio engine: verified writes at depths 1 to 256, several jobs, trim and fsync.
 # transports: tcp rdma
 # quick: tcp
-# time: 240
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -30,7 +29,7 @@ run_fio --uri="$target_uri/ram" --rw=randwrite --bs=4k --size="$(scale 8)M" --of
 	--iodepth=16 --verify=crc32c --do_verify=1 --verify_fatal=1
 run_fio --uri="$target_uri/ram" --rw=randtrim --bs=64k --size=8M --iodepth=8
 # A volume that is not there: an error, not a hang.
-if timeout 30 fio --name=t --ioengine=external:"$brp_fio" --thread=1 --uri="$target_uri/nothere" --rw=read \
+if timeout 60 fio --name=t --ioengine=external:"$brp_fio" --thread=1 --uri="$target_uri/nothere" --rw=read \
 	--bs=4k --size=1M >"$tmp/fio.out" 2>&1; then
 	bad "fio on a missing volume reports success"
 fi

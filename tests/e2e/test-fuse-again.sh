@@ -2,7 +2,6 @@
 # fuse devices come and go.
 # transports: tcp
 # quick: tcp
-# time: 90
 # alone: counts the devices of the machine
 # shellcheck disable=SC2034 # for device-lib.sh
 front=fuse

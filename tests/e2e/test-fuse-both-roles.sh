@@ -1,7 +1,6 @@
 #!/bin/bash
 # A node exports again what it has as a fuse device.
 # transports: tcp
-# time: 120
 # shellcheck disable=SC2034 # for device-lib.sh
 front=fuse
 # shellcheck source=tests/e2e/lib.sh

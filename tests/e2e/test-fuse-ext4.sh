@@ -1,7 +1,6 @@
 #!/bin/bash
 # ext4 on a fuse device: its whole life.
 # transports: tcp
-# time: 240
 # shellcheck disable=SC2034 # for device-lib.sh
 front=fuse
 # shellcheck source=tests/e2e/lib.sh

@@ -1,7 +1,6 @@
 #!/bin/bash
 # Flush and FUA pass through fuse to the back end.
 # transports: tcp
-# time: 90
 # shellcheck disable=SC2034 # for device-lib.sh
 front=fuse
 # shellcheck source=tests/e2e/lib.sh

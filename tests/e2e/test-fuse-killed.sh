@@ -2,7 +2,6 @@
 # The server of a mounted fuse device is killed.
 # transports: tcp
 # quick: tcp
-# time: 90
 # shellcheck disable=SC2034 # for device-lib.sh
 front=fuse
 # shellcheck source=tests/e2e/lib.sh

@@ -1,7 +1,6 @@
 #!/bin/bash
 # The target of a fuse device is killed and comes back.
 # transports: tcp
-# time: 120
 # shellcheck disable=SC2034 # for device-lib.sh
 front=fuse
 # shellcheck source=tests/e2e/lib.sh

@@ -1,7 +1,6 @@
 #!/bin/bash
 # A partition table on a fuse device.
 # transports: tcp
-# time: 90
 # shellcheck disable=SC2034 # for device-lib.sh
 front=fuse
 # shellcheck source=tests/e2e/lib.sh

@@ -1,7 +1,6 @@
 #!/bin/bash
 # A read-only volume as a fuse device.
 # transports: tcp
-# time: 60
 # shellcheck disable=SC2034 # for device-lib.sh
 front=fuse
 # shellcheck source=tests/e2e/lib.sh

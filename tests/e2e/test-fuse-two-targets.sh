@@ -1,7 +1,6 @@
 #!/bin/bash
 # fuse devices of two targets at the same time.
 # transports: tcp
-# time: 120
 # shellcheck disable=SC2034 # for device-lib.sh
 front=fuse
 # shellcheck source=tests/e2e/lib.sh

@@ -1,7 +1,6 @@
 #!/bin/bash
 # Four jobs on a fuse device with two queues read back what they wrote.
 # transports: tcp
-# time: 180
 # shellcheck disable=SC2034 # for device-lib.sh
 front=fuse
 # shellcheck source=tests/e2e/lib.sh

@@ -1,7 +1,6 @@
 #!/bin/bash
 # Discard and write zeroes through fuse.
 # transports: tcp
-# time: 60
 # shellcheck disable=SC2034 # for device-lib.sh
 front=fuse
 # shellcheck source=tests/e2e/lib.sh

@@ -2,7 +2,6 @@
 # Raw bytes, right and wrong, as protocol.md has them, while another client does verified I/O.
 # transports: tcp
 # quick: tcp
-# time: 120
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 

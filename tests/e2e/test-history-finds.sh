@@ -4,7 +4,7 @@
 # soon as one of them is in flight at the right moment. (Over RDMA, where the VM is slow and moments are a matter of luck,
 # test-late-write.sh shows it in an order that is certain.)
 # transports: tcp
-# time: 300
+# time: 600
 # shellcheck source=tests/e2e/history-lib.sh
 . "$(dirname "$0")/history-lib.sh"
 

@@ -2,7 +2,8 @@
 # Many clients on the same blocks while everything goes wrong: the checker of tests/history judges what they were
 # answered. By hand for longer: BRP_TEST_MINUTES=10 tests/e2e/run --build DIR --filter 'history$' (minutes for each)
 # transports: tcp rdma
-# time: 240
+# time: 600
+# alone on rdma: its devices can only go while no other program has them open
 # shellcheck source=tests/e2e/history-lib.sh
 . "$(dirname "$0")/history-lib.sh"
 # shellcheck source=tests/e2e/link-lib.sh

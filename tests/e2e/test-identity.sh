@@ -31,7 +31,7 @@ another() {
 start_target "${volumes[@]}"
 identities before
 kill -KILL "$target_pid"
-end_of "$target_pid" 15
+end_of "$target_pid" 60
 start_target "${volumes[@]}"
 identities after
 for one in 'disk uuid' 'disk generation' 'disk boot' 'lossy uuid' 'lossy generation'; do

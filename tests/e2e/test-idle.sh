@@ -1,7 +1,6 @@
 #!/bin/bash
 # An idle target with idle, connected initiators uses no CPU: less than 0.5 % over 10 s.
 # transports: tcp rdma
-# time: 60
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -9,17 +8,21 @@ holding() {
 	grep -q holding "$tmp/hold.log" || is_gone "$client_pid"
 }
 
+[ -e /proc/self/schedstat ] || cannot "this kernel does not tell a thread's run time"
+# An emulated CPU on a busy machine takes several times as long.
+most_ms=50
+[ "${BRP_TEST_SLOW-}" != yes ] || most_ms=200
 start_target --dev ram:64M
 start_client hold "$brp_ops" hold "$target_uri/ram" --sessions=2 --queues=4 --seconds=3600
-wait_for 20 holding || bad "not connected"
+wait_for 60 holding || bad "not connected"
 sleep 1
-target0=$(ticks_of "$target_pid")
-client0=$(ticks_of "$client_pid")
+target0=$(run_ms_of "$target_pid")
+client0=$(run_ms_of "$client_pid")
 sleep 10
-target=$(($(ticks_of "$target_pid") - target0))
-client=$(($(ticks_of "$client_pid") - client0))
-note "CPU ticks (10 ms) in 10 s: target $target, initiator $client"
-((target <= 5 && client <= 5)) || bad "not idle"
+target=$(($(run_ms_of "$target_pid") - target0))
+client=$(($(run_ms_of "$client_pid") - client0))
+note "CPU time in 10 s: target $target ms, initiator $client ms"
+((target <= most_ms && client <= most_ms)) || bad "not idle"
 kill -TERM "$client_pid"
-finish_client hold "$client_pid" 10 0
+finish_client hold "$client_pid" 60 0
 stop_target

@@ -2,7 +2,7 @@
 # What drives devices and files: as it was asked for; io_uring where the kernel allows it, else libaio, also when it is
 # forbidden later; without enough lockable memory io_uring works, and says what that costs.
 # transports: tcp rdma
-# time: 120
+# alone on rdma: it forbids io_uring to the whole machine
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 

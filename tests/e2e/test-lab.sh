@@ -1,7 +1,6 @@
 #!/bin/bash
 # bench/lab: the smallest native comparison there is, and what it leaves behind. Its figures are not judged here.
 # transports: tcp
-# time: 120
 # alone: keeps two processors busy
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"

@@ -13,7 +13,7 @@ start_target --dev ram:16M --listen "tcp://$address:0"
 grep -q "$address.*until it is there" "$target_log" || bad "not said that it waits"
 ops mixed ram --requests=200 --span=$((4 << 20))
 ip address add $address/32 dev lo
-wait_for 20 grep -q "listening on tcp://$address" "$target_log" || bad "the address is there, and not taken"
+wait_for 60 grep -q "listening on tcp://$address" "$target_log" || bad "the address is there, and not taken"
 [ "$(grep -c 'until it is there' "$target_log")" = 1 ] || bad "said more than once"
 target_uri=$scheme://$address:$(sed -n "s/.*listening on tcp:..$address:\\([0-9]*\\)\$/\\1/p" "$target_log")
 ops mixed ram --requests=200 --span=$((4 << 20))

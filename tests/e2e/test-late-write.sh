@@ -3,7 +3,6 @@
 # admitted when the old write has landed, so what it writes stays. Without the fence the old write lands on the new one,
 # and this test sees it.
 # transports: tcp rdma
-# time: 240
 # shellcheck source=tests/e2e/step-lib.sh
 . "$(dirname "$0")/step-lib.sh"
 
@@ -11,7 +10,7 @@
 
 # told COMMAND NAME: the first number of this name in what the target tells.
 told() {
-	timeout 30 "$brp_targetctl" --control "$tmp/target.sock" "$1" | sed -n "s/^ *$2  *\([0-9][0-9]*\)$/\1/p" | head -n 1
+	timeout 60 "$brp_targetctl" --control "$tmp/target.sock" "$1" | sed -n "s/^ *$2  *\([0-9][0-9]*\)$/\1/p" | head -n 1
 }
 
 # tells COMMAND NAME VALUE
@@ -26,7 +25,7 @@ leave_late_write() {
 	start_target --dev "$file,name=disk,fault=delay=${1}s:write:x1" "${@:2}"
 	step_session=7 open_steps
 	ask write 0 o
-	wait_for 30 tells stats writes 1 || bad "the write does not reach the target"
+	wait_for 60 tells stats writes 1 || bad "the write does not reach the target"
 	kill_steps
 }
 

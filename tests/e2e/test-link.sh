@@ -4,6 +4,7 @@
 # packets. No error, no wrong data, only pauses. By hand: BRP_TEST_CYCLES=50
 # transports: tcp rdma
 # time: 900
+# alone on rdma: its devices can only go while no other program has them open
 if [ "${BRP_TEST_TRANSPORT-tcp}" = tcp ] && [ -z "${BRP_TEST_OWN_NETWORK-}" ]; then
 	unshare -n true 2>/dev/null || { echo "SKIP: no network namespace of our own here"; exit 77; }
 	BRP_TEST_OWN_NETWORK=yes exec unshare -n bash "$0"
@@ -37,14 +38,17 @@ brief() {
 }
 
 long() {
-	local before
+	local before more
 
 	before=$(logins)
-	"$link" "$1"
-	sleep "$((keep_alive_s + 1))"
-	"$link" mend
-	wait_for 60 has_logins $((before + 1)) || bad "fault $i ($1): the session was not connected again"
-	nr_long=$((nr_long + 1))
+	# A machine that is busy elsewhere notices late.
+	for more in 1 4 16; do
+		"$link" "$1"
+		sleep "$((keep_alive_s + more))"
+		"$link" mend
+		wait_for 20 has_logins $((before + 1)) && nr_long=$((nr_long + 1)) && return
+	done
+	bad "fault $i ($1): the session was not connected again"
 }
 
 take_link
@@ -76,9 +80,9 @@ load_pid=$client_pid
 wait_for 60 has_logins $((before + 1)) || bad "the reader does not log in: $(<"$tmp/reader.log")"
 "$link" cut
 "$brp_targetctl" --control "$tmp/target.sock" remove disk || bad "the volume cannot be removed"
-wait_for 30 has_cut_off || bad "the silent initiator keeps its removed volume"
+wait_for 60 has_cut_off || bad "the silent initiator keeps its removed volume"
 sleep 1 # its side gives up too
 "$link" mend
-wait_for 30 is_gone "$load_pid" || bad "it waits for a volume that was removed: $(tail -n 3 "$tmp/reader.log")"
+wait_for 60 is_gone "$load_pid" || bad "it waits for a volume that was removed: $(tail -n 3 "$tmp/reader.log")"
 grep -q 'volume removed' "$tmp/reader.log" || bad "it is not said that the volume was removed: $(tail -n 3 "$tmp/reader.log")"
 stop_target

@@ -2,7 +2,6 @@
 # A limit of locked memory, as every normal user has one, is no reason for brp-initiator to fail: its processes serve
 # without locking theirs, and say so.
 # transports: tcp
-# time: 60
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/e2e/cli-lib.sh

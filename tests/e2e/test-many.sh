@@ -1,7 +1,6 @@
 #!/bin/bash
 # Several volumes, listeners and sessions at once, all verified.
 # transports: tcp rdma
-# time: 120
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 

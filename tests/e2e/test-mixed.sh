@@ -2,7 +2,6 @@
 # Mixed jumbo commands at depths 1 to 256, several connections, every way of merging; all data compared.
 # transports: tcp rdma
 # quick: tcp rdma
-# time: 240
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 

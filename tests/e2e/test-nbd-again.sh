@@ -1,7 +1,7 @@
 #!/bin/bash
 # nbd devices come and go.
 # transports: tcp rdma
-# time: 90
+# alone: counts the devices of the machine
 # shellcheck disable=SC2034 # for device-lib.sh
 front=nbd
 # shellcheck source=tests/e2e/lib.sh

@@ -1,7 +1,6 @@
 #!/bin/bash
 # Flush and FUA pass through nbd to the back end.
 # transports: tcp rdma
-# time: 90
 # shellcheck disable=SC2034 # for device-lib.sh
 front=nbd
 # shellcheck source=tests/e2e/lib.sh

@@ -1,7 +1,6 @@
 #!/bin/bash
 # An nbd device with two sockets waits for a slow target beyond the kernel's 30 s.
 # transports: tcp rdma
-# time: 180
 # shellcheck disable=SC2034 # for device-lib.sh
 front=nbd
 # shellcheck source=tests/e2e/lib.sh

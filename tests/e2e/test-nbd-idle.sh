@@ -1,7 +1,6 @@
 #!/bin/bash
 # An idle nbd device costs nothing.
 # transports: tcp rdma
-# time: 60
 # shellcheck disable=SC2034 # for device-lib.sh
 front=nbd
 # shellcheck source=tests/e2e/lib.sh

@@ -1,7 +1,6 @@
 #!/bin/bash
 # The target of an nbd device is killed and comes back.
 # transports: tcp rdma
-# time: 120
 # shellcheck disable=SC2034 # for device-lib.sh
 front=nbd
 # shellcheck source=tests/e2e/lib.sh

@@ -1,7 +1,6 @@
 #!/bin/bash
 # A partition table on an nbd device.
 # transports: tcp rdma
-# time: 90
 # shellcheck disable=SC2034 # for device-lib.sh
 front=nbd
 # shellcheck source=tests/e2e/lib.sh

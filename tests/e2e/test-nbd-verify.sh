@@ -1,7 +1,6 @@
 #!/bin/bash
 # Four jobs on an nbd device with two queues read back what they wrote.
 # transports: tcp rdma
-# time: 180
 # shellcheck disable=SC2034 # for device-lib.sh
 front=nbd
 # shellcheck source=tests/e2e/lib.sh

@@ -1,7 +1,6 @@
 #!/bin/bash
 # xfs on an nbd device: its whole life.
 # transports: tcp rdma
-# time: 240
 # shellcheck disable=SC2034 # for device-lib.sh
 front=nbd
 # shellcheck source=tests/e2e/lib.sh

@@ -1,7 +1,6 @@
 #!/bin/bash
 # Flush and FUA of NBD clients arrive at the back end, which fails just the first of them.
 # transports: tcp
-# time: 60
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -17,7 +16,7 @@ io() {
 	for command; do
 		args+=" -c '$command'"
 	done
-	timeout 30 nbdkit -U - "$plugin" "$target_uri/v" --run "qemu-io -n -f raw $args \"\$uri\"" >"$tmp/io.log" 2>&1
+	timeout 60 nbdkit -U - "$plugin" "$target_uri/v" --run "qemu-io -n -f raw $args \"\$uri\"" >"$tmp/io.log" 2>&1
 }
 
 make_file disk.img 16M

@@ -2,7 +2,6 @@
 # The nbdkit plugin: what clients see of a volume, images in and out, checks of qemu-io, errors.
 # transports: tcp
 # quick: tcp
-# time: 120
 # shellcheck disable=SC2016 # $uri is for the shell of nbdkit
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -62,7 +61,7 @@ if grep -qiE 'fail|error|verification' "$tmp/nbdkit.log"; then
 	cat "$tmp/nbdkit.log"
 	bad "qemu-io"
 fi
-! has_writes=$(timeout 30 nbdkit -U - "$plugin" "$target_uri/locked" --run 'qemu-io -f raw -c "write 0 4k" "$uri"' 2>&1) ||
+! has_writes=$(timeout 60 nbdkit -U - "$plugin" "$target_uri/locked" --run 'qemu-io -f raw -c "write 0 4k" "$uri"' 2>&1) ||
 	bad "a read-only volume takes writes: $has_writes"
 refuses 1 'nothere.*no such volume' nbdkit -f "$plugin" "$target_uri/nothere"
 refuses 1 'queues=0: must be 1 to 256' nbdkit -f "$plugin" "$target_uri/ram" queues=0

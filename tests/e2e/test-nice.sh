@@ -1,7 +1,6 @@
 #!/bin/bash
 # Priority of the threads that serve requests: what --nice says, what the target was started with, or a little raised.
 # transports: tcp
-# time: 60
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -1,7 +1,6 @@
 #!/bin/bash
 # Bad company: a peer that stops reading, one that stops sending, logins never finished, floods of connections.
 # transports: tcp
-# time: 180
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -2,19 +2,18 @@
 # brp-perf: verified runs, the fields of its JSON, and errors.
 # transports: tcp rdma
 # quick: tcp
-# time: 120
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 start_target --dev ram:64M
 for rw in randread randwrite randrw read write; do
-	timeout 30 "$brp_perf" "$target_uri/ram" --rw $rw --bs 4k --iodepth 32 --jobs 2 --time 1 --verify \
+	timeout 60 "$brp_perf" "$target_uri/ram" --rw $rw --bs 4k --iodepth 32 --jobs 2 --time 1 --verify \
 		>"$tmp/perf.out" 2>&1 || {
 		cat "$tmp/perf.out"
 		bad "brp-perf --rw $rw"
 	}
 done
-timeout 30 "$brp_perf" "$target_uri/ram" --rw randread --bs 4k --iodepth 8 --time 1 -o json >"$tmp/perf.json"
+timeout 60 "$brp_perf" "$target_uri/ram" --rw randread --bs 4k --iodepth 8 --time 1 -o json >"$tmp/perf.json"
 for field in rig transport merge rw bs iodepth jobs iops bw_bytes errors lat_us mean p50 p99 p999 max jumbo messages \
 	requests; do
 	grep -q "\"$field\"" "$tmp/perf.json" || { cat "$tmp/perf.json"; bad "JSON without '$field'"; }

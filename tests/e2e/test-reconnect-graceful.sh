@@ -2,7 +2,6 @@
 # SIGTERM and a new start under load, as 'systemctl restart' does it: a pause, no error, for brp-ops, brp-perf --verify and
 # the fio engine. The volumes are write-back, as files are by default.
 # transports: tcp rdma
-# time: 120
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/e2e/load-lib.sh
@@ -25,7 +24,7 @@ start_load fio # of brp-perf, where there is no fio
 for i in 1 2; do
 	sleep 1
 	kill -TERM "$target_pid"
-	end_of "$target_pid" 15
+	end_of "$target_pid" 60
 	[ "$(<"$tmp/end-status")" = 0 ] || bad "the target ended with status $(<"$tmp/end-status")"
 	restart_target "$port" "${volumes[@]}"
 	until_event ops flowing $((i + 1))

@@ -1,7 +1,6 @@
 #!/bin/bash
 # What comes back is not what was left: the session fails, with the reason in words, and does not go on silently.
 # transports: tcp
-# time: 120
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 

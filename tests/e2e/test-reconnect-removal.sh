@@ -2,7 +2,6 @@
 # The initiator's RDMA device goes away under load, or so the connection manager says: every connection is lost at
 # once, and since the device is there again at the next attempt the load sees pauses and nothing else.
 # transports: rdma
-# time: 120
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -2,7 +2,6 @@
 # A target that is stopped, not dead: it is noticed by its silence. When it goes on, what it still had of the old
 # connections must not reach the volume after what came later.
 # transports: tcp rdma
-# time: 120
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 

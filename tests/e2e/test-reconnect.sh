@@ -3,7 +3,6 @@
 # takes to flow again once the target listens is printed.
 # transports: tcp rdma
 # quick: tcp rdma
-# time: 120
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -3,7 +3,6 @@
 # and what lies beyond the old end can be written and read. A front end that cannot on this kernel (ublk before Linux
 # 6.16) says so, keeps the old size, and has the new one after the next connect.
 # transports: tcp rdma
-# time: 180
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/e2e/cli-lib.sh
@@ -34,9 +33,9 @@ use_the_end() {
 	local seek=$(($2 / 1048576 - 1))
 
 	head -c 1M /dev/urandom >"$tmp/data"
-	timeout 30 dd if="$tmp/data" of="$1" bs=1M seek="$seek" oflag=direct conv=notrunc 2>"$tmp/dd.log" ||
+	timeout 60 dd if="$tmp/data" of="$1" bs=1M seek="$seek" oflag=direct conv=notrunc 2>"$tmp/dd.log" ||
 		bad "$front: writing the last MiB of $2 bytes: $(<"$tmp/dd.log")"
-	timeout 30 dd if="$1" bs=1M skip="$seek" count=1 iflag=direct 2>/dev/null | cmp - "$tmp/data" ||
+	timeout 60 dd if="$1" bs=1M skip="$seek" count=1 iflag=direct 2>/dev/null | cmp - "$tmp/data" ||
 		bad "$front: the last MiB of $2 bytes is not what was written"
 }
 
@@ -46,10 +45,10 @@ grow_in_use() {
 
 	old=$(size_of "$device")
 	exec {held}<"$device"
-	timeout 30 "$brp_targetctl" --control "$tmp/target.sock" resize "$front" "$new" || bad "resize failed"
-	wait_for 20 has_settled || bad "$front: nothing came of it: $(<"$tmp/$front.log")"
+	timeout 60 "$brp_targetctl" --control "$tmp/target.sock" resize "$front" "$new" || bad "resize failed"
+	wait_for 60 has_settled || bad "$front: nothing came of it: $(<"$tmp/$front.log")"
 	if says 'brp0: [0-9]+ bytes now'; then
-		wait_for 10 is_size "$device" "$new" || bad "$front: the kernel has $(size_of "$device") bytes, not $new"
+		wait_for 60 is_size "$device" "$new" || bad "$front: the kernel has $(size_of "$device") bytes, not $new"
 		use_the_end "$device" "$new"
 		note "$front: grown in use"
 	else

@@ -3,7 +3,6 @@
 # end can, else it goes away; nothing hangs, and nothing is left.
 # transports: tcp rdma
 # quick: tcp
-# time: 300
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/e2e/cli-lib.sh
@@ -26,7 +25,7 @@ fake connect "$uri" >/dev/null
 old=$(entry brp0 server_pid)
 session=$(tr '\0' '\n' <"/proc/$old/cmdline" | grep '^--session=')
 kill -KILL "$old"
-wait_for 30 has_new_server "$old" || bad "no new serving process"
+wait_for 60 has_new_server "$old" || bad "no new serving process"
 new=$(entry brp0 server_pid)
 tr '\0' '\n' <"/proc/$new/cmdline" | grep -qx -- "$session" || bad "the new one has another session"
 [ "$(entry brp0 node)" = "$BRP_RUN_DIR/fake-0" ] || bad "it is another device now"
@@ -43,13 +42,13 @@ nothing_left
 note "without its supervisor an unused device ends"
 fake connect "$uri" >/dev/null
 kill -KILL "$(entry brp0 supervisor_pid)"
-wait_for 30 no_entry brp0 || bad "the serving process goes on"
+wait_for 60 no_entry brp0 || bad "the serving process goes on"
 nothing_left
 
 note "both killed: the next who looks cleans up"
 fake connect "$uri" >/dev/null
 kill -KILL "$(entry brp0 supervisor_pid)" "$(entry brp0 server_pid)"
-wait_for 10 no_processes || bad "they do not end"
+wait_for 60 no_processes || bad "they do not end"
 [ "$(fake list)" = "" ] || bad "a dead device is listed"
 nothing_left
 
@@ -78,14 +77,14 @@ killed() {
 	old=$(entry brp0 server_pid)
 	kill -KILL "${pids[@]}"
 	# One that goes on serves the reader; else its I/O fails and it ends.
-	wait_for 30 has_settled || bad "$*: neither gone nor served: $(<"$tmp/list")"
+	wait_for 60 has_settled || bad "$*: neither gone nor served: $(<"$tmp/list")"
 	if has_entry brp0; then
-		timeout 20 dd if="$device" of=/dev/null bs=64k count=1 iflag=direct 2>/dev/null ||
+		timeout 60 dd if="$device" of=/dev/null bs=64k count=1 iflag=direct 2>/dev/null ||
 			bad "$*: it is live, and cannot be read"
 		kill "$client_pid"
 		ini disconnect --force brp0 || bad "$*: it cannot be disconnected"
 	fi
-	wait_for 30 reader_ends || bad "$*: the reader hangs"
+	wait_for 60 reader_ends || bad "$*: the reader hangs"
 	ini list >/dev/null || bad "$*: list failed"
 	nothing_left
 	note "$*: good"

@@ -2,7 +2,6 @@
 # Every operation with every size from one block to beyond 1 MiB, on every back end.
 # transports: tcp rdma
 # quick: tcp rdma
-# time: 120
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 

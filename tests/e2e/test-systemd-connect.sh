@@ -2,7 +2,6 @@
 # brp-connect.service with a real systemd and the unit as it is shipped: the target may come up after it; devices are
 # there when it is active, survive what happens to the unit while they are in use, and are gone after the stop.
 # transports: tcp
-# time: 180
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/e2e/cli-lib.sh
@@ -48,10 +47,10 @@ target_comes_later() {
 	stop_target
 	printf '[disk]\nuri = brp+tcp://127.0.0.1:%s/v\n' "$port" >"$tmp/etc/volumes.conf"
 	ctl --no-block start brp-connect || bad "systemctl start: status $?"
-	wait_for 20 tried_in_vain || bad "nothing is said about a target that is not there: $(<"$tmp/connect.log")"
+	wait_for 60 tried_in_vain || bad "nothing is said about a target that is not there: $(<"$tmp/connect.log")"
 	is_state activating || bad "while the target is away the service is $(state)"
 	restart_target "$port" --dev ram:64M,name=v
-	wait_for 40 is_state active || bad "the target is up, the service is $(state): $(<"$tmp/connect.log")"
+	wait_for 60 is_state active || bad "the target is up, the service is $(state): $(<"$tmp/connect.log")"
 	device=$(entry brp0 node)
 	[ -b "$device" ] || bad "'$device' is no block device"
 }

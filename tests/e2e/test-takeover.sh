@@ -2,7 +2,6 @@
 # Two processes with the same session UUID: the newer one takes the session over, the older one is shut out for good, and
 # both never write at once.
 # transports: tcp rdma
-# time: 120
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 

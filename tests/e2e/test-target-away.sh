@@ -2,7 +2,6 @@
 # The target goes away under a connected device: list and stat tell how it is, I/O waits and goes on when the
 # target is back; a device whose target does not come back can be disconnected, and nothing hangs.
 # transports: tcp rdma
-# time: 300
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/e2e/cli-lib.sh
@@ -49,5 +48,5 @@ start_client reader dd if="$device" of=/dev/null bs=64k count=4 iflag=direct
 sleep 1
 still_runs || bad "the reader did not wait: $(<"$tmp/reader.log")"
 ini disconnect brp0 || bad "it cannot be disconnected"
-finish_client reader "$client_pid" 30 1
+finish_client reader "$client_pid" 60 1
 nothing_left

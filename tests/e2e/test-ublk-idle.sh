@@ -1,7 +1,6 @@
 #!/bin/bash
 # An idle ublk device costs no CPU.
 # transports: tcp rdma
-# time: 60
 # shellcheck disable=SC2034 # for device-lib.sh
 front=ublk
 # shellcheck source=tests/e2e/lib.sh

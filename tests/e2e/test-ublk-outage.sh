@@ -1,7 +1,6 @@
 #!/bin/bash
 # The target of a ublk device is killed and comes back.
 # transports: tcp rdma
-# time: 120
 # shellcheck disable=SC2034 # for device-lib.sh
 front=ublk
 # shellcheck source=tests/e2e/lib.sh

@@ -1,7 +1,6 @@
 #!/bin/bash
 # A partition table on a ublk device.
 # transports: tcp rdma
-# time: 90
 # shellcheck disable=SC2034 # for device-lib.sh
 front=ublk
 # shellcheck source=tests/e2e/lib.sh

@@ -1,7 +1,6 @@
 #!/bin/bash
 # kill -9 of the server of a ublk device: the next one takes it over.
 # transports: tcp rdma
-# time: 120
 # shellcheck disable=SC2034 # for device-lib.sh
 front=ublk
 # shellcheck source=tests/e2e/lib.sh

@@ -1,7 +1,6 @@
 #!/bin/bash
 # ublk devices of two targets at the same time.
 # transports: tcp rdma
-# time: 120
 # shellcheck disable=SC2034 # for device-lib.sh
 front=ublk
 # shellcheck source=tests/e2e/lib.sh

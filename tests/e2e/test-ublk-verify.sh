@@ -1,7 +1,6 @@
 #!/bin/bash
 # Four jobs on a ublk device with two queues read back what they wrote.
 # transports: tcp rdma
-# time: 180
 # shellcheck disable=SC2034 # for device-lib.sh
 front=ublk
 # shellcheck source=tests/e2e/lib.sh

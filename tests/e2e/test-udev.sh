@@ -2,7 +2,6 @@
 # The rules as they are shipped under a real udevd: a volume's device and its partitions get stable names, the same after
 # connecting again, and lose them with the device. The udevd has only these rules, and namespaces of its own.
 # transports: tcp
-# time: 120
 # alone: its udevd is told about the devices of all tests
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -41,7 +40,7 @@ start_udevd() {
 	install_rules
 	start_client udevd "$udevd"
 	udevd_pid=$client_pid
-	wait_for 20 test -S /run/udev/control || bad "udevd does not start: $(<"$tmp/udevd.log")"
+	wait_for 60 test -S /run/udev/control || bad "udevd does not start: $(<"$tmp/udevd.log")"
 }
 
 # leads NAME NODE: the link is there.
@@ -74,9 +73,9 @@ connected() {
 	ini connect "$target_uri/v" >/dev/null || bad "connect failed"
 	node=$(entry brp0 node)
 	uuid=$(entry brp0 volume_uuid)
-	wait_for 20 udevd_knows "$node" || bad "udevd does not know $node"
+	wait_for 60 udevd_knows "$node" || bad "udevd does not know $node"
 	[ -d "$tmp/asked" ] || bad "udevd has not asked"
-	wait_for 20 has_names "$node" || bad "no stable names of $node: $(names_left)"
+	wait_for 60 has_names "$node" || bad "no stable names of $node: $(names_left)"
 }
 
 # By partx: not every kernel reads this table by itself.
@@ -92,8 +91,8 @@ partitions() {
 }
 
 named_partitions() {
-	wait_for 10 has_partitions || bad "no partitions: $(<"$tmp/partx.log")"
-	wait_for 20 has_names "$node" 2 || bad "no stable names of partitions: $(names_left)"
+	wait_for 60 has_partitions || bad "no partitions: $(<"$tmp/partx.log")"
+	wait_for 60 has_names "$node" 2 || bad "no stable names of partitions: $(names_left)"
 }
 
 # /dev is everybody's.
@@ -104,7 +103,7 @@ test_cleanup() {
 disconnected() {
 	rm -rf "$tmp/asked"
 	ini disconnect brp0 || bad "disconnect failed"
-	wait_for 20 no_names || bad "names are left: $(names_left)"
+	wait_for 60 no_names || bad "names are left: $(names_left)"
 	nothing_left
 }
 
@@ -124,7 +123,7 @@ inside() {
 	disconnected
 	stop_target
 	kill -TERM "$udevd_pid"
-	finish_client udevd "$udevd_pid" 20 0
+	finish_client udevd "$udevd_pid" 60 0
 	if grep -iE 'invalid|unknown|failed|ignor' "$tmp/udevd.log"; then
 		bad "udevd does not like the rules"
 	fi

@@ -3,8 +3,8 @@
 """flip_proxy.py TARGET_ADDRESS TARGET_PORT up|down|none EVERY_BYTES COUNT - forwards TCP connections and damages them.
 
 Listens on 127.0.0.1, prints its port. In one direction (up: towards the target) one bit is flipped every so many bytes of all
-connections together, COUNT times in all, never in the first KiB of a connection, where HELLO has no digests. At SIGTERM prints how
-many bits were flipped."""
+connections together, COUNT times in all, never in the first KiB of a connection, where HELLO has no digests. Says when the last
+one is done; at SIGTERM prints how many bits were flipped."""
 
 import selectors
 import signal
@@ -56,6 +56,8 @@ class Proxy:
         data[spared + self.until_next] ^= 1 << self.nr_flipped % 8
         self.nr_flipped += 1
         self.until_next = EVERY
+        if self.nr_flipped == COUNT:
+            print('done', flush=True)
         return bytes(data)
 
     def end(self, flow):
