@@ -11,6 +11,7 @@
 #include "target/answer.h"
 #include "target/request_state.h"
 #include "target/server.h"
+#include "target/warm.h"
 
 /* A request that was answered may linger in PUSH until the fabric says so: some more objects than
  * tags. */
@@ -106,6 +107,7 @@ int requests_init(struct conn *c)
 	struct request_table *t = &c->requests;
 	struct region *region = NULL;
 	unsigned int depth = c->limits.queue_depth;
+	size_t memory_bytes;
 	int err = 0;
 
 	t->nr_all = depth + MIN(depth, MAX_LINGERING);
@@ -115,6 +117,7 @@ int requests_init(struct conn *c)
 	t->is_in_place = c->volume->info.is_inline && !c->server->opt.is_serial &&
 			 c->volume->info.align_bytes <= 1;
 	t->small_bytes = BRP_DEFAULT_IN_CAPSULE_BYTES;
+	t->memory = bk_memory(c->volume->bk, &memory_bytes);
 	if (!t->all || !t->by_index || !t->last_jumbo)
 		return -ENOMEM;
 	if (needs_small_buffers(c)) {
@@ -431,6 +434,7 @@ int requests_jumbo(struct conn *c, const void *buf, uint32_t bytes, const char *
 		return -EAGAIN;
 	}
 	t->nr_jumbos++;
+	warm_requests(c, wire, n);
 	for (int i = 0; i < n; i++) {
 		struct request *r;
 

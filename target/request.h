@@ -62,7 +62,8 @@ struct request_table {
 	void *slab;           /* small buffers of all; NULL when the volume needs none */
 	size_t slab_bytes;
 	size_t small_bytes;
-	bool is_in_place; /* in-capsule data is written from the message */
+	bool is_in_place;   /* in-capsule data is written from the message */
+	const char *memory; /* of a memory volume, else NULL */
 
 	struct list free;
 	unsigned int nr_free;
