@@ -229,8 +229,6 @@ static int check_exclusive(const char *node, char *why, size_t why_bytes)
 	if (err == -EBUSY)
 		snprintf(why, why_bytes, "a program has opened it exclusively: see 'fuser -v %s'",
 			 node);
-	else if (err)
-		snprintf(why, why_bytes, "%s cannot be opened: %s", node, strerror(-err));
 	return err;
 }
 
@@ -244,13 +242,18 @@ int inuse_check(const char *node, char *why, size_t why_bytes)
 	if (stat(node, &st) < 0 || !S_ISBLK(st.st_mode))
 		return 0;
 	d = malloc(sizeof(*d));
-	if (!d)
-		return -ENOMEM;
+	if (!d) {
+		snprintf(why, why_bytes, "it cannot be told whether it is in use: no memory");
+		return -EBUSY;
+	}
 	find_devices(node, &st, d);
 	err = check_mounts(d, why, why_bytes);
 	err = err ? err : check_swaps(d, why, why_bytes);
 	err = err ? err : check_holders(d, why, why_bytes);
 	err = err ? err : check_exclusive(node, why, why_bytes);
 	free(d);
-	return err;
+	if (err && err != -EBUSY)
+		snprintf(why, why_bytes, "it cannot be told whether it is in use: %s",
+			 strerror(-err));
+	return err ? -EBUSY : 0;
 }

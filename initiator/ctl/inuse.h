@@ -7,8 +7,8 @@
 
 /*
  * 0: nobody does. -EBUSY: why gets who: a mount in any mount namespace, swap, a holder such as LVM
- * or MD, or a program that opened it exclusively; partitions count. Other errors: it cannot be
- * told. What is no block device is not in use.
+ * or MD, or a program that opened it exclusively; partitions count. Also when it cannot be told.
+ * What is no block device is not in use.
  */
 int inuse_check(const char *node, char *why, size_t why_bytes);
 

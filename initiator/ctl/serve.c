@@ -64,7 +64,7 @@ static void end_if_unused(struct server *s, const char *cause)
 {
 	char why[256];
 
-	if (!s->front || serve_in_use(s, why, sizeof(why)) != -EBUSY) {
+	if (!s->front || !serve_in_use(s, why, sizeof(why))) {
 		log_notice("%s: ending", cause);
 		end_for(s, -1);
 		return;
@@ -78,7 +78,7 @@ static void on_disconnect(struct server *s, int fd, bool force)
 {
 	char why[256];
 
-	if (s->front && !force && serve_in_use(s, why, sizeof(why)) == -EBUSY)
+	if (s->front && !force && serve_in_use(s, why, sizeof(why)))
 		control_refuse(fd, -EBUSY, why);
 	else
 		end_for(s, fd);

@@ -51,7 +51,7 @@ static void on_lost_for_good(struct server *s)
 	if (s->is_lost)
 		return;
 	s->is_lost = true;
-	if (!s->front || serve_in_use(s, why, sizeof(why)) != -EBUSY) {
+	if (!s->front || !serve_in_use(s, why, sizeof(why))) {
 		serve_fail(s, -ENODEV,
 			   "%s: the device is removed: its volume is gone, and nobody uses it",
 			   s->entry.name);

@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <criterion/criterion.h>
 
+#include <dirent.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
 #include "initiator/ctl/inuse.h"
 
 Test(inuse, mountinfo)
@@ -45,6 +53,45 @@ Test(inuse, swaps)
 	cr_expect_not(inuse_swaps_line("/dev/sda22  partition 1 0 -2\n", "/dev/sda2"));
 	cr_expect_not(inuse_swaps_line("/dev/sda2   partition 1 0 -2\n", "/dev/sda22"));
 	cr_expect_not(inuse_swaps_line("Filename Type Size Used Priority\n", "/dev/sda2"));
+}
+
+/* Any block device; false: there is none. */
+static bool find_block_device(char *node, size_t bytes)
+{
+	DIR *dev = opendir("/dev");
+	struct dirent *de;
+	bool found = false;
+
+	while (!found && dev && (de = readdir(dev))) {
+		struct stat st;
+
+		snprintf(node, bytes, "/dev/%s", de->d_name);
+		found = stat(node, &st) == 0 && S_ISBLK(st.st_mode);
+	}
+	if (dev)
+		closedir(dev);
+	return found;
+}
+
+/* A program that has no descriptors left sees no mounts: that is no reason to take them for none.
+ */
+Test(inuse, not_told_is_in_use)
+{
+	struct rlimit none = {0};
+	struct rlimit before;
+	char node[300];
+	char why[128] = "";
+	int r;
+
+	if (!find_block_device(node, sizeof(node)))
+		cr_skip("no block device");
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none.rlim_max = before.rlim_max;
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	r = inuse_check(node, why, sizeof(why));
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+	cr_assert_eq(r, -EBUSY, "%s: %d", node, r);
+	cr_assert(strstr(why, "cannot be told"), "%s", why);
 }
 
 /* A file that is mounted nowhere, and something that is not there. */
