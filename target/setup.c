@@ -190,18 +190,29 @@ static int reserve(struct conn *c)
 	return err;
 }
 
+static const char *why_not_reserved(int err)
+{
+	switch (err) {
+	case -ENOMEM:
+		return "the target's I/O buffers are used up (--buffer-memory); ask for fewer "
+		       "queues or a smaller queue size";
+	case -ENOBUFS:
+		return "the target cannot open another queue to the device (fs.aio-max-nr)";
+	case -EMFILE:
+	case -ENFILE:
+		return "the target has no file descriptors left (ulimit -n, LimitNOFILE=)";
+	default:
+		return "the target cannot open another queue to the device; its log says why";
+	}
+}
+
 static void admit(struct conn *c)
 {
 	struct brp_login_reply reply;
 	int err = reserve(c);
 
 	if (err) {
-		refuse(c, BRP_ST_NO_RESOURCES, c->login.epoch,
-		       err == -ENOMEM
-			       ? "the target's I/O buffers are used up (--buffer-memory); ask "
-				 "for fewer queues or a smaller queue size"
-			       : "the target cannot open another queue to the device "
-				 "(fs.aio-max-nr)");
+		refuse(c, BRP_ST_NO_RESOURCES, c->login.epoch, why_not_reserved(err));
 		return;
 	}
 	c->keepalive_ms = c->login.keepalive_ms;

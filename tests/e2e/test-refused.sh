@@ -18,6 +18,12 @@ for uri in "http://$BRP_TEST_ADDRESS/ram" "$scheme://$BRP_TEST_ADDRESS:99999/ram
 	refuses 3 '.' "$brp_ops" shapes "$uri"
 	one_line 1
 done
+if [ "$scheme" = brp+tcp ] && command -v prlimit >/dev/null; then
+	prlimit --pid "$target_pid" --nofile=$(($(find "/proc/$target_pid/fd" | wc -l) + 8)): ||
+		bad "prlimit failed"
+	refuses 3 '.' "$brp_perf" "$target_uri/locked" --rw randread --jobs 16 --time 1
+	grep -q 'refused: .*no file descriptors left' "$target_log" || bad "the target does not say what it lacks"
+fi
 stop_target
 refuses 3 "refused" "$brp_ops" shapes "$target_uri/ram"
 one_line 1
