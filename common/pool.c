@@ -340,12 +340,9 @@ static int wait_events(struct pool *p, struct epoll_event *ev, bool *ret_slept)
 	return n;
 }
 
-/* Turns events into task states; tasks to be run are gathered on *ready. No lock: only the leader
- * is here. */
-static unsigned int deliver(struct pool *p, const struct epoll_event *ev, int n, struct list *ready)
+/* Turns events into task states. The lock is held. */
+static void deliver(struct pool *p, const struct epoll_event *ev, int n)
 {
-	unsigned int nr_ready = 0;
-
 	for (int i = 0; i < n; i++) {
 		uintptr_t bits = (uintptr_t)ev[i].data.u64;
 		struct pool_task *t = (struct pool_task *)(bits & ~RARE_BIT);
@@ -354,29 +351,15 @@ static unsigned int deliver(struct pool *p, const struct epoll_event *ev, int n,
 			continue; /* a kick */
 		if (bits & RARE_BIT)
 			atomic_store_explicit(&t->has_rare, true, memory_order_relaxed);
-		if (!mark(t))
-			continue; /* it is queued or running already */
-		list_add_tail(ready, &t->link);
-		nr_ready++;
+		if (mark(t)) /* else it is queued or running already */
+			push_ready(p, t);
 	}
-	return nr_ready;
-}
-
-static void append_ready(struct pool *p, struct list *ready, unsigned int nr_ready)
-{
-	struct list *node;
-
-	p->nr_ready += nr_ready;
-	while ((node = list_pop(ready)))
-		list_add_tail(&p->ready, node);
 }
 
 /* One turn as leader, with the lock held on entry and return. Leaves the leadership vacant. */
 static void lead(struct pool *p)
 {
 	struct epoll_event ev[MAX_EVENTS];
-	unsigned int nr_ready;
-	struct list ready;
 	bool slept = false;
 	bool may_wait;
 	int n;
@@ -392,11 +375,9 @@ static void lead(struct pool *p)
 		n = wait_events(p, ev, &slept);
 	else
 		n = epoll_wait(p->epoll_fd, ev, MAX_EVENTS, 0);
-	list_init(&ready);
-	nr_ready = deliver(p, ev, n, &ready);
 
 	pthread_mutex_lock(&p->lock);
-	append_ready(p, &ready, nr_ready);
+	deliver(p, ev, n);
 	p->is_waiting = false;
 	p->is_kicked = false;
 	p->has_leader = false;

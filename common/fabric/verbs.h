@@ -47,6 +47,9 @@
 #define VERBS_WC_BATCH     16
 #define VERBS_POLL_BATCHES 4
 #define VERBS_REPOST_BATCH 16
+/* Receives that wait for each other to be posted again, which costs a tenth of a small request's
+ * instructions: there are as many more than anybody needs. */
+#define VERBS_REPOST_DUE 8u
 /* 4.096 us << 16 = 0.27 s, with 7 retries 2 s (IBTA 9.7.6.1.3): long enough for a busy rxe. */
 #define VERBS_ACK_TIMEOUT 16
 /* "receiver not ready": try again after 0.12 ms (IBTA table 45). The CM's default 0 means 655 ms.
@@ -72,6 +75,7 @@ struct verbs_srq {
 	uint32_t min_bufs;
 	uint32_t buf_bytes;
 	struct ibv_mr **chunks;
+	unsigned int repost_due; /* atomic: how many a connection collects */
 	/* lock: verbs_dev.lock */
 	unsigned int nr_users;
 	uint32_t nr_bufs; /* posted once */
@@ -205,7 +209,8 @@ struct verbs_conn {
 	uint32_t nr_slots_used;
 
 	/* receive side */
-	uint32_t nr_posted; /* own receive queue */
+	uint32_t nr_receives; /* of our own; 0: shared */
+	uint32_t nr_posted;   /* own receive queue */
 	uint32_t repost[VERBS_REPOST_BATCH];
 	unsigned int nr_repost;
 	struct verbs_rx *rx; /* ring of receives kept back */
@@ -259,6 +264,17 @@ int verbs_rx_post_all(struct verbs_conn *c);
 void verbs_rx_done(struct verbs_conn *c, const struct ibv_wc *wc);
 int verbs_rx_deliver_kept(struct verbs_conn *c);
 void verbs_rx_repost(struct verbs_conn *c);
+
+static inline void verbs_rx_repost_due(struct verbs_conn *c)
+{
+	unsigned int due = VERBS_REPOST_DUE;
+
+	if (c->srq)
+		due = __atomic_load_n(&c->srq->repost_due, __ATOMIC_RELAXED);
+	if (c->nr_repost >= due)
+		verbs_rx_repost(c);
+}
+
 void verbs_rx_drop_kept(struct verbs_conn *c);
 void verbs_resume(struct fabric_conn *base);
 

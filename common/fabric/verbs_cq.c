@@ -112,7 +112,7 @@ static void take_event(struct verbs_conn *c, struct verbs_cq *q)
 
 	/* An event without a completion must not keep a level-triggered descriptor ready for ever.
 	 */
-	if (!q->is_event_due && (++q->empty_arms & 7))
+	if (!q->is_armed || (!q->is_event_due && (++q->empty_arms & 7)))
 		return;
 	while (q->is_armed) {
 		c->base.stats.receive_calls++;
@@ -145,13 +145,16 @@ int verbs_poll(struct fabric_conn *base)
 	if (c->is_cm_due || c->state != VERBS_OPEN || ++c->polls % CM_EVERY == 0)
 		n += verbs_cm_poll(c);
 	n += verbs_tx_finish_over(c);
-	n += verbs_rx_deliver_kept(c);
+	if (unlikely(c->rx_count))
+		n += verbs_rx_deliver_kept(c);
 	n += verbs_cq_poll(c);
 	n += verbs_tx_tell_sendable(c);
-	verbs_rx_repost(c);
+	verbs_rx_repost_due(c);
 	if (has_unsent(c) && c->state < VERBS_DRAINING)
 		verbs_sq_pump(c);
-	return n + verbs_close_progress(c);
+	if (unlikely(c->state != VERBS_OPEN || c->is_peer_gone))
+		n += verbs_close_progress(c);
+	return n;
 }
 
 static bool has_work(const struct verbs_conn *c)
@@ -175,10 +178,6 @@ static bool arm_queue(struct verbs_conn *c, struct verbs_cq *q)
 {
 	int rc;
 
-	if (fetch(c, q)) /* under load there is always something: spare the event */
-		return true;
-	if (q->is_armed)
-		take_event(c, q);
 	if (!q->is_armed) {
 		rc = ibv_req_notify_cq(q->cq, 0);
 		c->base.stats.receive_calls++;
@@ -199,7 +198,12 @@ int verbs_arm(struct fabric_conn *base)
 
 	if (c->state == VERBS_ASKED || c->state == VERBS_CLOSED)
 		return 0;
-	if (has_work(c) || arm_queue(c, &c->recv_cq))
+	/* Under load there is always something more: spare the event. */
+	if (has_work(c) || fetch(c, &c->recv_cq))
+		return 1;
+	take_event(c, &c->recv_cq);
+	take_event(c, &c->send_cq);
+	if (arm_queue(c, &c->recv_cq))
 		return 1;
 	if (needs_send_event(c) && arm_queue(c, &c->send_cq))
 		return 1;

@@ -25,7 +25,7 @@ static uint32_t round_up_pow2(uint32_t v)
  * once before it is posted again). So their completion queue cannot overrun. */
 static uint32_t max_receives(const struct verbs_conn *c)
 {
-	return c->srq ? c->srq->room : c->params.recv_count;
+	return c->srq ? c->srq->room : c->nr_receives;
 }
 
 static int check_limits(struct verbs_conn *c)
@@ -98,7 +98,7 @@ static int create_qp(struct verbs_conn *c)
 			.cap =
 				{
 					.max_send_wr = c->sq_size + VERBS_RESERVED_SQ,
-					.max_recv_wr = c->srq ? 0 : c->params.recv_count,
+					.max_recv_wr = c->nr_receives,
 					.max_send_sge = 1,
 					.max_recv_sge = 1,
 					.max_inline_data = inline_bytes,
@@ -123,14 +123,14 @@ static int create_qp(struct verbs_conn *c)
 static int create_buffers(struct verbs_conn *c)
 {
 	uint32_t nr_slots = c->params.send_count;
-	uint32_t nr_recv = c->srq ? 0 : c->params.recv_count;
 	size_t slots_bytes;
 	int rc;
 
 	c->slot_bytes = (uint32_t)align_up(c->params.send_bytes, 64);
 	c->recv_bytes = c->srq ? c->srq->buf_bytes : (uint32_t)align_up(c->params.recv_bytes, 64);
 	slots_bytes = align_up((size_t)nr_slots * c->slot_bytes, 4096);
-	rc = verbs_region_create(c->dev, slots_bytes + (size_t)nr_recv * c->recv_bytes, &c->bufs);
+	rc = verbs_region_create(c->dev, slots_bytes + (size_t)c->nr_receives * c->recv_bytes,
+				 &c->bufs);
 	if (rc)
 		return rc;
 	c->recv_base = c->srq ? c->srq->base : c->bufs.base + slots_bytes;
@@ -154,8 +154,10 @@ static int create_buffers(struct verbs_conn *c)
  * cleans up. */
 int verbs_qp_create(struct verbs_conn *c)
 {
-	int rc = check_limits(c);
+	int rc;
 
+	c->nr_receives = c->srq ? 0 : c->params.recv_count + VERBS_REPOST_DUE;
+	rc = check_limits(c);
 	if (rc)
 		return rc;
 	rc = create_cqs(c);

@@ -90,12 +90,12 @@ static void give_back(struct verbs_conn *c, uint32_t buf)
 
 int verbs_rx_post_all(struct verbs_conn *c)
 {
-	for (uint32_t i = 0; i < c->params.recv_count; i++) {
+	for (uint32_t i = 0; i < c->nr_receives; i++) {
 		give_back(c, i);
-		if (c->nr_repost == VERBS_REPOST_BATCH || i + 1 == c->params.recv_count)
+		if (c->nr_repost == VERBS_REPOST_BATCH || i + 1 == c->nr_receives)
 			verbs_rx_repost(c);
 	}
-	return c->nr_posted == c->params.recv_count ? 0 : -ENOMEM;
+	return c->nr_posted == c->nr_receives ? 0 : -ENOMEM;
 }
 
 /* ---- delivery ---- */

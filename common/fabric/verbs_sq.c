@@ -152,7 +152,7 @@ static void post(struct verbs_conn *c)
  * that finds none costs the peer a timer. */
 void verbs_sq_pump(struct verbs_conn *c)
 {
-	verbs_rx_repost(c);
+	verbs_rx_repost_due(c);
 	if (c->state >= VERBS_DRAINING)
 		return;
 	take_pulls(c);

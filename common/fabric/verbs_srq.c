@@ -101,6 +101,15 @@ static void stop_growing(struct verbs_srq *s, int err)
 	s->is_stuck = true;
 }
 
+/* What is there beyond the connections' shares may wait to be posted. */
+static void share_out(struct verbs_srq *s)
+{
+	unsigned int taken = s->nr_users * VERBS_SRQ_SHARE;
+	unsigned int spare = s->nr_bufs > taken ? (s->nr_bufs - taken) / s->nr_users : 0;
+
+	__atomic_store_n(&s->repost_due, MAX(MIN(spare, VERBS_REPOST_DUE), 1u), __ATOMIC_RELAXED);
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 static void srq_destroy(struct verbs_srq *s)
@@ -198,6 +207,7 @@ int verbs_srq_get(struct verbs_dev *dev, const struct fabric_params *params,
 	}
 	if (!rc) {
 		s->nr_users++;
+		share_out(s);
 		*ret_srq = s;
 	}
 	pthread_mutex_unlock(&dev->lock);
@@ -209,5 +219,7 @@ void verbs_srq_put(struct verbs_dev *dev)
 	pthread_mutex_lock(&dev->lock);
 	if (--dev->srq.nr_users == 0)
 		srq_destroy(&dev->srq);
+	else
+		share_out(&dev->srq);
 	pthread_mutex_unlock(&dev->lock);
 }
