@@ -1,6 +1,6 @@
 #!/bin/bash
 # The stable names of devices: where they lead, whom they stay with, and that they go.
-# transports: tcp rdma
+# transports: tcp
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/e2e/cli-lib.sh

@@ -20,37 +20,42 @@ has_new_server() {
 start_target --dev ram:64M,name=v
 uri=$target_uri/v
 
-note "a front end that recovers: the same device, the same session"
-fake connect "$uri" >/dev/null
-old=$(entry brp0 server_pid)
-session=$(tr '\0' '\n' <"/proc/$old/cmdline" | grep '^--session=')
-kill -KILL "$old"
-wait_for 60 has_new_server "$old" || bad "no new serving process"
-new=$(entry brp0 server_pid)
-tr '\0' '\n' <"/proc/$new/cmdline" | grep -qx -- "$session" || bad "the new one has another session"
-[ "$(entry brp0 node)" = "$BRP_RUN_DIR/fake-0" ] || bad "it is another device now"
-[ "$(readlink "$BRP_DEV_DIR/brp0")" = "$BRP_RUN_DIR/fake-0" ] || bad "the link leads elsewhere"
-fake disconnect brp0 || bad "it cannot be disconnected after that"
-nothing_left
+# The processes and the registry, which do not know the transport.
+without_device() {
+	note "a front end that recovers: the same device, the same session"
+	fake connect "$uri" >/dev/null
+	old=$(entry brp0 server_pid)
+	session=$(tr '\0' '\n' <"/proc/$old/cmdline" | grep '^--session=')
+	kill -KILL "$old"
+	wait_for 60 has_new_server "$old" || bad "no new serving process"
+	new=$(entry brp0 server_pid)
+	tr '\0' '\n' <"/proc/$new/cmdline" | grep -qx -- "$session" || bad "the new one has another session"
+	[ "$(entry brp0 node)" = "$BRP_RUN_DIR/fake-0" ] || bad "it is another device now"
+	[ "$(readlink "$BRP_DEV_DIR/brp0")" = "$BRP_RUN_DIR/fake-0" ] || bad "the link leads elsewhere"
+	fake disconnect brp0 || bad "it cannot be disconnected after that"
+	nothing_left
 
-note "one that dies again and again is given up"
-BRP_FAKE_CRASH=yes fake connect "$uri" >/dev/null
-kill -KILL "$(entry brp0 server_pid)"
-wait_for 60 no_entry brp0 || bad "it is not given up"
-nothing_left
+	note "one that dies again and again is given up"
+	BRP_FAKE_CRASH=yes fake connect "$uri" >/dev/null
+	kill -KILL "$(entry brp0 server_pid)"
+	wait_for 60 no_entry brp0 || bad "it is not given up"
+	nothing_left
 
-note "without its supervisor an unused device ends"
-fake connect "$uri" >/dev/null
-kill -KILL "$(entry brp0 supervisor_pid)"
-wait_for 60 no_entry brp0 || bad "the serving process goes on"
-nothing_left
+	note "without its supervisor an unused device ends"
+	fake connect "$uri" >/dev/null
+	kill -KILL "$(entry brp0 supervisor_pid)"
+	wait_for 60 no_entry brp0 || bad "the serving process goes on"
+	nothing_left
 
-note "both killed: the next who looks cleans up"
-fake connect "$uri" >/dev/null
-kill -KILL "$(entry brp0 supervisor_pid)" "$(entry brp0 server_pid)"
-wait_for 60 no_processes || bad "they do not end"
-[ "$(fake list)" = "" ] || bad "a dead device is listed"
-nothing_left
+	note "both killed: the next who looks cleans up"
+	fake connect "$uri" >/dev/null
+	kill -KILL "$(entry brp0 supervisor_pid)" "$(entry brp0 server_pid)"
+	wait_for 60 no_processes || bad "they do not end"
+	[ "$(fake list)" = "" ] || bad "a dead device is listed"
+	nothing_left
+}
+
+[ "$BRP_TEST_TRANSPORT" = rdma ] || without_device
 
 # ---- and with a device of the kernel's
 need_device
