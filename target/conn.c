@@ -276,10 +276,12 @@ static void take_ending_orders(struct conn *c, unsigned int orders)
 
 static void take_orders(struct conn *c)
 {
-	unsigned int orders = atomic_exchange(&c->orders, 0);
+	unsigned int orders;
 
-	if (likely(!orders))
+	/* Given before the task was woken, which orders it; the look alone is cheap. */
+	if (likely(!atomic_load_explicit(&c->orders, memory_order_relaxed)))
 		return;
+	orders = atomic_exchange(&c->orders, 0);
 	take_ending_orders(c, orders);
 	if (orders & CONN_ORDER_RESIZED)
 		take_size(c);
