@@ -121,6 +121,7 @@ static void zero_at_length(const char *fault)
 	struct bk_req discard = {.op = BRP_OP_DISCARD, .offset = size / 2, .bytes = size / 2};
 	struct bk_req *done[4];
 	unsigned int nr_polls = 0;
+	unsigned int n;
 	unsigned char *buf = aligned(size);
 
 	spec.fault = fault;
@@ -131,11 +132,13 @@ static void zero_at_length(const char *fault)
 	bk_submit(q, &zeroes);
 	bk_submit(q, &discard);
 	bk_flush(q);
-	for (; bk_poll(q, done, 4) == 0; nr_polls++)
+	for (; (n = bk_poll(q, done, 4)) == 0; nr_polls++)
 		cr_assert(bk_in_flight(q) == 2);
+	if (n == 1) /* a cache's thread may have ended both */
+		cr_assert(reap(q, done + 1, 3) == 1);
 	cr_assert(done[0] == &zeroes && zeroes.result == 0);
 	cr_assert(fault || nr_polls >= 8, "%u polls", nr_polls);
-	cr_assert(reap(q, done, 4) == 1 && done[0] == &discard && discard.result == 0);
+	cr_assert(done[1] == &discard && discard.result == 0);
 	cr_assert(do_op(q, BRP_OP_READ, 0, size, buf) == 0);
 	cr_assert(all_are(buf, 4096, 0x5a) && all_are(buf + 4096, size - 4096, 0));
 	bk_queue_destroy(q);
