@@ -22,7 +22,7 @@ stop_target
 # The deepest queue there is: for each request of a disk a buffer is reserved, and that is more than one region of them.
 start_target --queue-size 4096 --buffer-memory 64M --dev ram:256M --dev "$file,name=disk"
 for volume in ram disk; do
-	timeout 30 "$brp_perf" "$target_uri/$volume" --rw randwrite --bs 4k --iodepth 1024 --queue-size 4096 --time 1 		>"$tmp/perf.out" 2>&1 || {
+	timeout 60 "$brp_perf" "$target_uri/$volume" --rw randwrite --bs 4k --iodepth 1024 --queue-size 4096 --time 1 >"$tmp/perf.out" 2>&1 || {
 		cat "$tmp/perf.out"
 		bad "brp-perf --queue-size 4096 on $volume"
 	}

@@ -75,7 +75,7 @@ has_cut_off() {
 
 # A volume that is removed while nobody can be told of it: no waiting for ever afterwards.
 before=$(logins)
-start_client reader "$brp_perf" "$target_uri/disk" --keep-alive-tmo 1 --rw randread --time 600
+start_client reader "$brp_perf" "$target_uri/disk" --keep-alive-tmo 1 --rw randread --time 3600
 load_pid=$client_pid
 wait_for 60 has_logins $((before + 1)) || bad "the reader does not log in: $(<"$tmp/reader.log")"
 "$link" cut
