@@ -240,6 +240,27 @@ run_ms_of() {
 	cat "/proc/$1/task/"*/schedstat | { sum=0 && while read -r ns _; do sum=$((sum + ns)); done && echo $((sum / 1000000)); }
 }
 
+# wait_idly SECONDS: this shell wakes four times in each. Sets $shell_ms to the CPU time that took: an emulated CPU that
+# others want is slow, and its clock of run time goes on while it has to wait, for all programs alike.
+wait_idly() {
+	local i ns after
+
+	[ -p "$tmp/never" ] || mkfifo "$tmp/never"
+	exec {never}<>"$tmp/never"
+	read -r ns _ <"/proc/$BASHPID/schedstat"
+	for ((i = 0; i < 4 * $1; i++)); do
+		read -r -t 0.25 -u "$never" || true
+	done
+	read -r after _ <"/proc/$BASHPID/schedstat"
+	exec {never}<&-
+	shell_ms=$(((after - ns) / 1000000))
+}
+
+# What a process may use in seconds in which it has nothing to do: MS, and on such a CPU what such a shell does.
+idle_limit_ms() {
+	if [ "${BRP_TEST_SLOW-}" = yes ]; then echo $((4 * $1 + 5 * shell_ms)); else echo "$1"; fi
+}
+
 rss_kib() {
 	sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$1/status"
 }
