@@ -3,7 +3,8 @@
 
 #include "target/conn.h"
 
-#define LINE_BYTES 64u
+#define LINE_BYTES  64u
+#define BLOCK_BYTES 512u /* a whole number of them is in every request */
 /* Of one request; what is longer is written in order, which the processor sees by itself. */
 #define MAX_REQUEST_BYTES 4096u
 
@@ -21,8 +22,10 @@ static void fetch(const char *at, uint64_t bytes)
 {
 	uint64_t end = MIN(bytes, (uint64_t)MAX_REQUEST_BYTES);
 
-	for (uint64_t i = 0; i < end; i += LINE_BYTES)
-		__builtin_prefetch(at + i, 0, 2);
+	for (uint64_t i = 0; i < end; i += BLOCK_BYTES) {
+		for (uint64_t k = 0; k < BLOCK_BYTES; k += LINE_BYTES)
+			__builtin_prefetch(at + i + k, 0, 2);
+	}
 }
 
 void warm_requests(const struct conn *c, const struct brp_request *wire, int n)
