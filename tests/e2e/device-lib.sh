@@ -129,9 +129,14 @@ umount_device() {
 	mounts=()
 }
 
-# Nothing from the page cache.
+# sync_fs DIR: that file system alone; others' devices must get no flush from us.
+sync_fs() {
+	sync -f "$1" || bad "sync -f $1 failed"
+}
+
+# forget_caches DIR: of its file system nothing from the page cache.
 forget_caches() {
-	sync
+	sync_fs "$1"
 	echo 3 >/proc/sys/vm/drop_caches
 }
 
@@ -247,7 +252,7 @@ device_test_fs() {
 	unpack_tree "$tmp/tree"
 	sums_of "$tmp/tree" >"$tmp/sums"
 	[ "$(wc -l <"$tmp/sums")" -gt 50 ] || bad "no source tree to unpack"
-	forget_caches
+	forget_caches "$mnt"
 	sums_of "$mnt/tree" | cmp - "$tmp/sums" || bad "the tree reads back differently"
 	run_fio --name=sync --directory="$mnt" --rw=randwrite --bs=4k --size="$(scale 8)M" --fsync=1 --verify=crc32c
 	if command -v sqlite3 >/dev/null; then
@@ -484,8 +489,8 @@ device_test_flush() {
 		lines 64 old >"$mnt/$name"
 	done
 	# Without a journal ext4 notes only after the first one that the blocks are written.
-	sync
-	sync
+	sync_fs "$mnt"
+	sync_fs "$mnt"
 	is_on_disk fua old || bad "synced files are not on the disk"
 	write_at "$mnt/waits" 0 64 'not flushed'
 	flushes=$(nr_flushes)
