@@ -15,8 +15,7 @@ void owner_mark(char mark[OWNER_BYTES], const char *name)
 	snprintf(mark, OWNER_BYTES, MARK_FORMAT "%s", (int)getpid(), name);
 }
 
-/* A zombie holds nothing any more. */
-static bool is_running(int pid)
+bool owner_is_running(int pid)
 {
 	char path[32], text[512], *end;
 	ssize_t n;
@@ -37,5 +36,5 @@ bool owner_is_dead(const char *mark)
 {
 	int pid;
 
-	return sscanf(mark, MARK_FORMAT, &pid) == 1 && !is_running(pid);
+	return sscanf(mark, MARK_FORMAT, &pid) == 1 && !owner_is_running(pid);
 }

@@ -13,6 +13,9 @@
 
 void owner_mark(char mark[OWNER_BYTES], const char *name);
 
+/* There is such a process. A zombie holds nothing any more, and is none. */
+bool owner_is_running(int pid);
+
 /* The mark is of a BRP server that is no more. */
 bool owner_is_dead(const char *mark);
 

@@ -26,7 +26,11 @@
 #include <poll.h>
 
 #include "common/log.h"
+#include "initiator/dev/owner.h"
 
+/* In ublksrv_flags, which the kernel keeps for whoever made the device: "brp", as owner.h has it.
+ */
+#define OUR_MARK          0x627270ull
 #define RECOVERY_TRIES    600 /* of START_USER_RECOVERY, while the kernel cleans up */
 #define RECOVERY_PAUSE_MS 50
 
@@ -127,6 +131,7 @@ static int add(struct ublk_dev *dev)
 		.max_io_buf_bytes = ublk_io_max_bytes(&c->info, depth),
 		.dev_id = UINT32_MAX, /* any */
 		.ublksrv_pid = getpid(),
+		.ublksrv_flags = OUR_MARK,
 		/* The kernel clears what it does not have: what holds is read back into info. */
 		.flags = UBLK_F_USER_RECOVERY | UBLK_F_USER_RECOVERY_REISSUE |
 			 (dev->ctrl.features & UBLK_F_UPDATE_SIZE),
@@ -434,20 +439,28 @@ static int ublk_resize(struct front *f, uint64_t size_bytes)
 }
 
 /* Requests that waited for a successor fail. */
+static int remove_left(struct ublk_ctrl *c, unsigned int id)
+{
+	bool held = is_held(c, id);
+	int r = ublk_ctrl_stop(c, id);
+
+	return r == 0 ? delete_dev(c, id, held) : r;
+}
+
+/* Only a device of ours whose process is no more: its number may be somebody else's by now. */
 static int ublk_cleanup(int id)
 {
+	struct ublksrv_ctrl_dev_info info;
 	struct ublk_ctrl c;
 	int r = ublk_ctrl_open(&c);
-	bool held;
 
 	if (r < 0)
 		return r;
-	held = is_held(&c, (unsigned int)id);
-	r = ublk_ctrl_stop(&c, (unsigned int)id);
-	if (r == 0)
-		r = delete_dev(&c, (unsigned int)id, held);
+	r = ublk_ctrl_info(&c, (unsigned int)id, &info);
+	if (r == 0 && info.ublksrv_flags == OUR_MARK && !owner_is_running(info.ublksrv_pid))
+		r = remove_left(&c, (unsigned int)id);
 	ublk_ctrl_close(&c);
-	return r;
+	return r == -ENODEV ? 0 : r; /* it is gone */
 }
 
 const struct front_ops ublk_front = {

@@ -633,6 +633,8 @@ device_test_orphan() {
 	start_target --dev ram:64M,name=v
 	start_device d v
 	write_at "$device" 0 4 written
+	"$front_rig" --front "$front" --cleanup "${rig_ids[d]}" || bad "--cleanup of a device that is served failed"
+	has_at "$device" 0 4 written || bad "a clean-up took a device that is served"
 	kill_device d
 	start_client waiting dd if="$device" of=/dev/null bs=4k count=1 iflag=direct
 	pid=$client_pid
