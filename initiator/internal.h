@@ -423,7 +423,8 @@ uint64_t ini_stable_flush_sent(struct brp_session *s); /* the FLUSH's round */
 uint64_t ini_stable_nr_unflushed(const struct brp_session *s);
 
 /* spin.c */
-uint64_t ini_spin_budget(struct brp_queue *q); /* for how long this wait may spin, in ns */
+bool ini_spin_is_due(const struct brp_queue *q); /* whether the next wait will spin */
+uint64_t ini_spin_budget(struct brp_queue *q);   /* for how long this wait may spin, in ns */
 /* After a wait that spun. spun_ns: what it took us, if it was not in vain. */
 void ini_spin_learn(struct ini_spin *s, uint64_t spun_ns, bool has_slept);
 /* Looks, from now on, until something completes, the connection is lost, has_other(arg) (may be

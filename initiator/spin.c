@@ -40,6 +40,13 @@ static bool has_one_cpu(void)
 	return n == 1;
 }
 
+bool ini_spin_is_due(const struct brp_queue *q)
+{
+	int poll_us = q->session->opt.poll_us;
+
+	return poll_us >= 0 ? poll_us > 0 : q->on_wire > 0 && q->spin.pause == 0;
+}
+
 uint64_t ini_spin_budget(struct brp_queue *q)
 {
 	int poll_us = q->session->opt.poll_us;
