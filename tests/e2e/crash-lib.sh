@@ -61,6 +61,7 @@ end_writing() {
 unmount_dead() {
 	timeout 60 umount "$mnt" || bad "the file system cannot be unmounted"
 	mounts=()
+	until_unheld "$device"
 }
 
 # What was fsynced is there, and the file system is clean.

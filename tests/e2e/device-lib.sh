@@ -125,8 +125,12 @@ mount_device() {
 }
 
 umount_device() {
+	local from
+
+	from=$(awk -v dir="$1" '$2 == dir { print $1 }' /proc/mounts)
 	umount "$1" || bad "unmounting $1 failed"
 	mounts=()
+	until_unheld "$from"
 }
 
 # sync_fs DIR: that file system alone; others' devices must get no flush from us.
@@ -544,6 +548,7 @@ device_test_killed() {
 	! timeout 20 dd if="$device" of=/dev/null bs=4k count=1 iflag=direct 2>/dev/null ||
 		bad "$device reads without a server"
 	timeout 60 umount "$mnt" || bad "the file system cannot be unmounted after the server was killed"
+	until_unheld "$device"
 	mounts=()
 	cleanup_device d
 	start_device again v

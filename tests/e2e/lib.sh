@@ -105,6 +105,17 @@ wait_for() {
 	done
 }
 
+# is_unheld NAME: no file system of this block device is alive.
+is_unheld() {
+	[ ! -e "/sys/fs/ext4/$1" ] && [ ! -e "/sys/fs/xfs/$1" ]
+}
+
+# until_unheld DEVICE: its file system was unmounted, but lives while somebody's mount namespace has a copy of the
+# mount, such as that of a test beside this one.
+until_unheld() {
+	wait_for 60 is_unheld "${1##*/}" || bad "$1 is still mounted in somebody's namespace"
+}
+
 is_gone() {
 	! kill -0 "$1" 2>/dev/null || [ "$(state_of "$1")" = Z ]
 }

@@ -48,6 +48,7 @@ if command -v unshare >/dev/null; then
 	rm "$tmp/held"
 fi
 
+until_unheld "$(readlink -f "$device")"
 if command -v python3 >/dev/null; then
 	note "opened exclusively"
 	start_client excl python3 -c "
